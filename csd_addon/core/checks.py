@@ -1,0 +1,62 @@
+"""Can this mesh be textured? Problems in plain language, before anything is started.
+
+An *error* makes the job pointless, a *note* is something the artist should know. ``{name}`` is the object's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .mesh import MeshData
+
+# Beyond this many repeats of the image, UVs look like a tiling or UDIM layout.
+_MANY_TILES = 4
+
+
+@dataclass(frozen=True)
+class Problem:
+    """severity: "error" or "note". sentence: what is wrong and what to do."""
+
+    severity: str
+    sentence: str
+
+
+def check_mesh(mesh: MeshData, name: str) -> list[Problem]:
+    """All problems of ``mesh``, errors first. UV problems are reported by ``check_uvs``."""
+    if len(mesh.triangles) == 0:
+        return [Problem("error", f"'{name}' has no faces, so there is no surface to texture.")]
+    bad = int((~np.isfinite(mesh.positions)).any(axis=1).sum())
+    if bad:
+        return [
+            Problem("error", f"'{name}' has {bad} vertices whose position is not a number; delete or repair them.")
+        ]
+    areas = mesh.triangle_areas()
+    if areas.sum() == 0:
+        return [Problem("error", f"'{name}' has no surface area: all its faces are degenerate.")]
+    flat = int((areas == 0).sum())
+    return [Problem("note", f"'{name}' has {flat} triangles without area; they get no texture.")] if flat else []
+
+
+def check_uvs(mesh: MeshData, name: str) -> list[Problem]:
+    """Problems of the chosen UV layer. An error means: another UV layer is needed."""
+    uvs = mesh.corner_uvs
+    if not np.isfinite(uvs).all():
+        return [Problem("error", f"The UV map of '{name}' has coordinates that are not numbers.")]
+    areas = np.abs(mesh.uv_areas())
+    if areas.sum() < 1e-8:
+        return [Problem("error", f"The UV map of '{name}' is collapsed to points or lines.")]
+    problems = []
+    visible = mesh.triangle_areas() > 0
+    flat = int((visible & (areas < 1e-14)).sum())
+    if flat:
+        problems.append(
+            Problem("note", f"{flat} faces of '{name}' have no area in the UV map; each shows a single texel.")
+        )
+    tiles = np.abs(np.floor(uvs)).max()
+    if tiles >= _MANY_TILES:
+        problems.append(
+            Problem("note", f"The UV map of '{name}' repeats the image {int(tiles)} times; faces share texels.")
+        )
+    return problems

@@ -1,0 +1,96 @@
+"""The triangles of one job.
+
+Object space, Blender's axes (Z up, -Y front), units as in the file. A *corner* is one of the three
+ends of a triangle: normals and UVs live on corners, so hard edges and UV seams need no split vertices.
+UV origin is bottom left. ``Normalization`` maps object space into the unit ball and back.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class MeshData:
+    """Evaluated triangles of one object.
+
+    positions: (V, 3) float32, object space.
+    triangles: (T, 3) int32, vertex indices, counter-clockwise seen from outside.
+    corner_normals: (T, 3, 3) float32, unit length, object space.
+    corner_uvs: (T, 3, 2) float32, UV origin bottom left.
+    """
+
+    positions: np.ndarray
+    triangles: np.ndarray
+    corner_normals: np.ndarray
+    corner_uvs: np.ndarray
+
+    def __post_init__(self) -> None:
+        count = len(self.triangles)
+        shapes = {
+            "positions": (len(self.positions), 3),
+            "triangles": (count, 3),
+            "corner_normals": (count, 3, 3),
+            "corner_uvs": (count, 3, 2),
+        }
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"MeshData.{name} has shape {getattr(self, name).shape}, expected {shape}.")
+
+    def save(self, path: Path) -> None:
+        """Write all arrays to an ``.npz`` at ``path``: aside first, then renamed."""
+        aside = path.with_name(path.name + ".part")
+        with open(aside, "wb") as stream:
+            np.savez_compressed(stream, **{f.name: getattr(self, f.name) for f in fields(self)})
+        os.replace(aside, path)
+
+    @staticmethod
+    def load(path: Path) -> MeshData:
+        """Read what ``save`` wrote. Raises ``ValueError`` with a sentence if the file is not such a mesh."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return MeshData(**{f.name: arrays[f.name] for f in fields(MeshData)})
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"The mesh file {path} is damaged or missing: {error}") from error
+
+    def triangle_areas(self) -> np.ndarray:
+        """Areas in object space, (T,) float64."""
+        a, b, c = (self.positions[self.triangles[:, k]].astype(np.float64) for k in range(3))
+        return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
+
+    def uv_areas(self) -> np.ndarray:
+        """Signed areas in UV space, (T,) float64; negative where the UV triangle is mirrored."""
+        uv = self.corner_uvs.astype(np.float64)
+        e1, e2 = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
+        return 0.5 * (e1[:, 0] * e2[:, 1] - e1[:, 1] * e2[:, 0])
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """The job's one invertible map ``unit = (object - center) * scale`` into the ball of radius 1."""
+
+    center: tuple[float, float, float]
+    scale: float
+
+    @staticmethod
+    def of(positions: np.ndarray) -> Normalization:
+        """Centre the bounding box of (V, 3) ``positions`` and scale the farthest point to distance 1."""
+        points = positions.astype(np.float64)
+        center = (points.min(axis=0) + points.max(axis=0)) / 2
+        radius = float(np.linalg.norm(points - center, axis=1).max())
+        if radius == 0:
+            raise ValueError("All vertices of the mesh lie in one point, so there is no surface to texture.")
+        return Normalization((float(center[0]), float(center[1]), float(center[2])), 1 / radius)
+
+    def to_unit(self, positions: np.ndarray) -> np.ndarray:
+        """(..., 3) object space to (..., 3) float32 in the unit ball."""
+        return ((positions.astype(np.float64) - self.center) * self.scale).astype(np.float32)
+
+    def to_object(self, positions: np.ndarray) -> np.ndarray:
+        """(..., 3) unit ball to (..., 3) float32 in object space; the inverse of ``to_unit``."""
+        return (positions.astype(np.float64) / self.scale + self.center).astype(np.float32)

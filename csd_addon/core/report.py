@@ -1,0 +1,61 @@
+"""The figures of a finished run: what goes into ``report.json``.
+
+Colour differences are on the 0..255 scale, PSNR in dB against a peak of 1, times in seconds, memory in MiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+# A PSNR of identical signals is infinite, which JSON can't hold.
+PSNR_CEILING = 120.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """See design, section 3. seconds: by phase, with "total". gradient_norms: name -> quartile means of the run."""
+
+    seconds: dict[str, float]
+    iterations: int
+    stopped_early: bool
+    coverage: float
+    seam_error: dict[str, float]
+    bake_psnr: float
+    overlap: float
+    peak_memory_mb: float
+    gradient_norms: dict[str, list[float]]
+    teacher: str
+    conditions: list[str]
+    device: str
+    seed: int
+    settings: dict[str, Any]
+    recipe: dict[str, Any]
+    normalization: dict[str, Any]
+    warnings: list[str]
+    versions: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of two equally shaped arrays in [0, 1], capped at ``PSNR_CEILING`` dB."""
+    error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
+    return min(PSNR_CEILING, float(-10 * np.log10(error))) if error > 0 else PSNR_CEILING
+
+
+def quarters(history: Sequence[dict[str, float]]) -> dict[str, list[float]]:
+    """Mean of each gradient norm over the four quarters of the run: enough to see its course."""
+    if not history:
+        return {}
+    parts = [part for part in np.array_split(np.arange(len(history)), 4) if len(part)]
+    names = sorted({name for norms in history for name in norms})
+    result = {}
+    for name in names:
+        means = [[history[i][name] for i in part if name in history[i]] for part in parts]
+        result[name] = [float(np.mean(values)) for values in means if values]
+    return result

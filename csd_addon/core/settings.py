@@ -1,0 +1,181 @@
+"""Every choice of a job, with one default and one range each; and the numbers of the method behind them.
+
+``JobSettings`` are the artist's words: the same names in the panel, the flags and the operators.
+``Recipe`` are the method's numbers. A run's recipe is a preset (below), overlaid by what the teacher's
+``csd.json`` prefers, overlaid by the settings that the artist set by hand (``resolve``).
+
+A *schedule* is ``(start, from, to, end)``: the value runs linearly from ``from`` to ``to`` between the shares
+``start`` and ``end`` of the run (0..1) and is constant outside; ``start == end`` is a step. Angles in degrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+Schedule = tuple[float, float, float, float]
+
+LOSSES = ("csd", "sds")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+SIZE_RANGE = (64, 8192)
+ITERATION_RANGE = (0, 100_000)
+STRENGTH_RANGE = (0.0, 1.0)
+
+
+def constant(value: float) -> Schedule:
+    """A schedule that never changes."""
+    return (0.0, value, value, 0.0)
+
+
+def at(schedule: Schedule, progress: float) -> float:
+    """Value of ``schedule`` at ``progress`` in 0..1 of the run. A step takes its new value at ``start``."""
+    start, before, after, end = schedule
+    if progress < start:
+        return before
+    if progress >= end:
+        return after
+    return before + (after - before) * (progress - start) / (end - start)
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """What the artist chose. Empty text and 0 iterations mean: as the preset and the teacher prefer.
+
+    prompt, negative: what the texture should show and should not. target, remove, strength: for editing.
+    preset: a key of ``PRESETS``. teacher: "mini", "sd15" or a folder. device: one of ``DEVICES``.
+    iterations: optimisation steps. size: edge of the image in pixels. seed: 0 .. 2**31 - 1.
+    uv_map: name of the UV layer, empty for the active one. loss: one of ``LOSSES``.
+    """
+
+    prompt: str = ""
+    negative: str = ""
+    target: str = ""
+    remove: str = ""
+    strength: float = 1.0
+    preset: str = "balanced"
+    teacher: str = "mini"
+    device: str = "auto"
+    iterations: int = 0
+    size: int = 1024
+    seed: int = 0
+    uv_map: str = ""
+    loss: str = "csd"
+
+    def validate(self) -> JobSettings:
+        """Return ``self``. Raises ``ValueError`` with one sentence that names the setting and its range."""
+        if not self.prompt.strip():
+            raise ValueError("The prompt is empty: write what the texture should show, for example 'red brick'.")
+        _in_choices("preset", self.preset, tuple(PRESETS))
+        _in_choices("loss", self.loss, LOSSES)
+        _in_choices("device", self.device, DEVICES)
+        _in_range("size", self.size, SIZE_RANGE)
+        _in_range("iterations", self.iterations, ITERATION_RANGE)
+        _in_range("seed", self.seed, (0, 2**31 - 1))
+        _in_range("strength", self.strength, STRENGTH_RANGE)
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dict for ``job.json``; ``from_json`` is the inverse."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> JobSettings:
+        """Raises ``ValueError`` naming the settings that this version does not know."""
+        _reject_unknown(values, JobSettings, "job.json")
+        return JobSettings(**values)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The numbers of one run. Lengths are in unit-ball units, shares in 0..1, resolutions in cells or pixels.
+
+    Guidance (method.md, section 2): w1, w2, kappa, weighting ("sigma2" or "uniform"), t_min and t_max as shares
+    of the teacher's steps, sds_weight in the paper's convention, control_depth and control_canny scales.
+    Views: image size, samples per pixel edge, views per step, size of the pool, ranges of elevation, field
+    of view and fill (share of the image that the unit ball spans), share and fill of close-ups.
+    Field: levels, log2 of table entries, coarsest and finest resolution, albedo range, learning rates, a
+    factor on both of them over the run, Adam betas.
+    """
+
+    iterations: int = 4000
+    w1: Schedule = constant(1.0)
+    w2: Schedule = (0.0, 1.0, 0.5, 0.5)
+    kappa: float = 0.05
+    weighting: str = "sigma2"
+    t_min: Schedule = (0.125, 0.2, 0.02, 0.125)
+    t_max: Schedule = (0.125, 0.8, 0.5, 0.125)
+    sds_weight: float = 40.0
+    control_depth: Schedule = (0.17, 1.0, 0.8, 0.17)
+    control_canny: Schedule = (0.17, 1.0, 0.8, 0.17)
+    negative: str = (
+        "oversaturated color, ugly, tiling, low quality, noisy, shadow, harsh lighting, specular highlights, blurry"
+    )
+    view_words: bool = True
+    close_up_words: str = "close-up"
+    resolution: int = 512
+    supersample: int = 1
+    views_per_step: int = 1
+    view_pool: int = 128
+    elevation: tuple[float, float] = (-45.0, 75.0)
+    fov: tuple[float, float] = (25.0, 45.0)
+    fill: tuple[float, float] = (0.7, 1.0)
+    close_up_share: float = 0.2
+    close_up_fill: tuple[float, float] = (1.6, 2.4)
+    levels: int = 16
+    table_log2: int = 19
+    coarsest: int = 16
+    finest: int = 2048
+    albedo: tuple[float, float] = (0.03, 0.97)
+    rate_grid: float = 0.01
+    rate_mlp: float = 0.001
+    rate_factor: Schedule = (0.6, 1.0, 0.1, 1.0)
+    betas: tuple[float, float] = (0.9, 0.99)
+
+
+PRESETS: dict[str, Recipe] = {
+    "draft": Recipe(
+        iterations=1500, w2=constant(1.0), t_min=(0.2, 0.2, 0.02, 0.2), t_max=(0.2, 0.8, 0.5, 0.2),
+        control_depth=constant(1.0), control_canny=constant(1.0), elevation=(-20.0, 45.0), close_up_share=0.0,
+    ),
+    "balanced": Recipe(),
+    "paper": Recipe(
+        iterations=10_000, w2=(0.0, 1.0, 0.5, 1.0), kappa=0.0, t_min=constant(0.02), t_max=(0.5, 0.98, 0.5, 0.5),
+        control_depth=constant(1.0), control_canny=constant(1.0), elevation=(-10.0, 45.0), close_up_share=0.0,
+        finest=4096, rate_grid=0.001, betas=(0.9, 0.999),
+    ),
+}  # fmt: skip
+
+
+def resolve(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
+    """The recipe of a run.
+
+    preferences: the teacher's ``csd.json``: ``{"recipe": {...}, "presets": {"draft": {...}, ...}}``, both optional;
+    the first holds for every preset, the second for one. Raises ``ValueError`` naming an unknown key.
+    """
+    recipe = PRESETS[settings.preset]
+    overlays = (preferences.get("recipe", {}), preferences.get("presets", {}).get(settings.preset, {}))
+    for overlay in overlays:
+        _reject_unknown(overlay, Recipe, "the teacher's csd.json")
+        recipe = replace(recipe, **{k: tuple(v) if isinstance(v, list) else v for k, v in overlay.items()})
+    if settings.iterations:
+        recipe = replace(recipe, iterations=settings.iterations)
+    if settings.negative:
+        recipe = replace(recipe, negative=settings.negative)
+    return recipe
+
+
+def _reject_unknown(values: Mapping[str, Any], kind: type, source: str) -> None:
+    unknown = sorted(set(values) - {f.name for f in fields(kind)})
+    if unknown:
+        raise ValueError(f"Unknown setting in {source}: {', '.join(unknown)}.")
+
+
+def _in_choices(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"The setting '{name}' is '{value}'; choose one of: {', '.join(choices)}.")
+
+
+def _in_range(name: str, value: float, limits: tuple[float, float]) -> None:
+    if not limits[0] <= value <= limits[1]:
+        raise ValueError(f"The setting '{name}' is {value}; it must lie between {limits[0]} and {limits[1]}.")
