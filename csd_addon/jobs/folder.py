@@ -1,0 +1,91 @@
+"""What lies in a job folder. Every file is written aside and renamed; ``report.json`` comes last.
+
+    job.json        settings, versions, normalisation; all that is needed to run the job again
+    mesh.npz        the triangles (core.mesh)
+    events.jsonl    everything the worker said
+    checkpoint/     the state to resume from
+    preview/        low-resolution textures while the job runs
+    result/         basecolor.png, then report.json, the marker of a finished result
+    worker.log      what the worker's libraries printed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """Names inside the folder ``path``. Nothing is created until ``create`` is called."""
+
+    path: Path
+
+    @property
+    def job(self) -> Path:
+        return self.path / "job.json"
+
+    @property
+    def mesh(self) -> Path:
+        return self.path / "mesh.npz"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint"
+
+    @property
+    def preview(self) -> Path:
+        return self.path / "preview"
+
+    @property
+    def result(self) -> Path:
+        return self.path / "result"
+
+    @property
+    def basecolor(self) -> Path:
+        return self.result / "basecolor.png"
+
+    @property
+    def report(self) -> Path:
+        return self.result / "report.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "worker.log"
+
+    def create(self) -> JobFolder:
+        """Make the folder and its subfolders. Raises ``OSError`` where it can't be written."""
+        for folder in (self.path, self.checkpoint, self.preview, self.result):
+            folder.mkdir(parents=True, exist_ok=True)
+        return self
+
+
+def new_folder(parent: Path) -> JobFolder:
+    """A fresh, empty job folder under ``parent`` with a name that no other job has."""
+    return JobFolder(parent / f"job-{uuid.uuid4().hex[:12]}").create()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` to ``path``: aside first, then renamed, so a reader never sees half a file."""
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(aside, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises ``ValueError`` with one sentence if it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"The file {path} is missing or damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"The file {path} does not hold a JSON object.")
+    return value

@@ -1,0 +1,106 @@
+"""One job in one worker: the object that every driver uses (modal, blocking, after file load).
+
+``poll`` never blocks and may be called from a timer; ``wait`` polls until the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..protocol import Cancel, Cancelled, Error, ProtocolError, Start, StopAndKeep
+from .folder import JobFolder
+from .process import WorkerProcess, describe_exit
+from .state import CancelRequested, Event, JobState, Launched, StopRequested, WorkerLost, transition
+
+# A worker that has said nothing for this long has hung: every phase reports more often.
+SILENCE_LIMIT = 600.0
+# A cancelled worker saves its checkpoint; after this it is killed.
+CANCEL_PATIENCE = 4.0
+
+
+class Job:
+    """``start`` once, then ``poll`` until ``state.ended``."""
+
+    def __init__(self, folder: JobFolder, worker: WorkerProcess, *, silence_limit: float = SILENCE_LIMIT) -> None:
+        self.folder = folder
+        self.worker = worker
+        self.state = JobState()
+        self._silence_limit = silence_limit
+        self._cancel_deadline = float("inf")
+
+    def start(self, *, resume: bool = False) -> None:
+        """Ask the worker to run the job; ``resume`` continues from its checkpoint."""
+        self._apply(Launched())
+        self.worker.last_heard = time.monotonic()
+        self.worker.send(Start(str(self.folder.path), resume))
+
+    def poll(self) -> JobState:
+        """Read what the worker said and return the new state."""
+        if self.state.ended:
+            return self.state
+        # The exit code is asked for first: what the worker said before it ended is still read below.
+        code = self.worker.exit_code()
+        try:
+            for message in self.worker.receive():
+                self._apply(message)
+        except ProtocolError as error:
+            self._lose(f"The worker sent something that is no message and was stopped: {error}")
+        if not self.state.ended:
+            self._check_life(code)
+        return self.state
+
+    def stop_and_keep(self) -> None:
+        """Stop optimising, bake and keep what is there."""
+        self._apply(StopRequested())
+        self.worker.send(StopAndKeep())
+
+    def cancel(self) -> None:
+        """Stop without a result; the checkpoint stays and can be resumed."""
+        self._apply(CancelRequested())
+        self._cancel_deadline = min(self._cancel_deadline, time.monotonic() + CANCEL_PATIENCE)
+        self.worker.send(Cancel())
+
+    def wait(self, on_change: Callable[[JobState], None] | None = None, *, interval: float = 0.05) -> JobState:
+        """Poll until the job has ended; ``on_change`` is called with each new state."""
+        seen = self.state
+        while not self.poll().ended:
+            if on_change and self.state is not seen:
+                seen = self.state
+                on_change(seen)
+            time.sleep(interval)
+        if on_change:
+            on_change(self.state)
+        return self.state
+
+    def _check_life(self, code: int | None) -> None:
+        now = time.monotonic()
+        if code is not None and self.state.status == "cancelling":
+            self._end_cancelled()
+        elif code is not None:
+            self._apply(WorkerLost(f"{describe_exit(code)} The log is {self.worker.log}.", str(self.worker.log)))
+        elif now > self._cancel_deadline:
+            self.worker.kill()
+            self._end_cancelled()
+        elif now - self.worker.last_heard > self._silence_limit:
+            self._lose(f"The worker has said nothing for {self._silence_limit:.0f} seconds and was stopped.")
+
+    def _end_cancelled(self) -> None:
+        self._apply(Cancelled(self.state.iteration))
+
+    def _lose(self, sentence: str) -> None:
+        self.worker.kill()
+        self._apply(WorkerLost(sentence, str(self.worker.log)))
+
+    def _apply(self, event: Event) -> None:
+        self.state = transition(self.state, event)
+
+
+def exit_code(state: JobState) -> int:
+    """The command line's exit code for an ended job (design, section 3)."""
+    if state.status == "done":
+        return 0
+    if state.status == "cancelled":
+        return 130
+    kinds = {"input": 2, "teacher": 3, "version": 3}
+    return kinds.get(state.error.kind, 4) if isinstance(state.error, Error) else 4

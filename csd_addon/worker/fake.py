@@ -1,0 +1,97 @@
+"""Speaks the protocol with numpy alone, so that everything around the worker is tested without torch.
+
+Paints the UV coordinates, tinted by the seed, in ``iterations`` steps. Two words in the prompt make it fail on
+purpose: "crash" ends the process, "hang" stops answering.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ..core.mesh import MeshData
+from ..core.settings import JobSettings
+from ..jobs.folder import JobFolder, read_json, write_json
+from ..protocol import Cancelled, Done, Phase, Preview, Progress
+from .control import Control, JobFailure
+from .serve import Emit
+
+STEP_SECONDS = 0.01
+DEFAULT_ITERATIONS = 20
+
+
+def run_job(folder: JobFolder, control: Control, emit: Emit, resume: bool) -> None:
+    """The fake's counterpart of ``worker.run.run_job``: the same messages, files and endings."""
+    emit(Phase("load"))
+    try:
+        settings = JobSettings.from_json(read_json(folder.job)["settings"])
+        mesh = MeshData.load(folder.mesh)
+    except ValueError as error:
+        raise JobFailure("input", str(error)) from error
+    start = _saved(folder) if resume else 0
+    total = settings.iterations or DEFAULT_ITERATIONS
+    reached = _optimize(folder, control, emit, settings, start, total)
+    if control.cancel:
+        (folder.checkpoint / "fake.txt").write_text(str(reached), encoding="utf-8")
+        return emit(Cancelled(reached))
+    emit(Phase("bake"))
+    _write_png(folder.basecolor, _paint(settings, settings.size))
+    report = {
+        "iterations": reached, "stopped_early": reached < total, "seed": settings.seed, "teacher": "fake",
+        "coverage": 1.0, "faces": len(mesh.triangles), "seconds": {"total": total * STEP_SECONDS},
+    }  # fmt: skip
+    write_json(folder.report, report)
+    emit(Done({"basecolor": str(folder.basecolor), "report": str(folder.report)}, report))
+
+
+def _optimize(
+    folder: JobFolder, control: Control, emit: Emit, settings: JobSettings, start: int, total: int
+) -> int:
+    emit(Phase("optimize"))
+    for iteration in range(start + 1, total + 1):
+        if control.stop or control.cancel:
+            return iteration - 1
+        time.sleep(STEP_SECONDS)
+        if iteration == start + 3 and "crash" in settings.prompt:
+            os._exit(11)
+        if iteration == start + 3 and "hang" in settings.prompt:
+            time.sleep(3600)
+        emit(Progress(iteration, total, (total - iteration) * STEP_SECONDS, {"total": 1 / iteration}))
+        if iteration == start + 2:
+            _write_png(folder.preview / "basecolor.png", _paint(settings, 64))
+            emit(Preview(str(folder.preview / "basecolor.png")))
+    return total
+
+
+def _saved(folder: JobFolder) -> int:
+    path = folder.checkpoint / "fake.txt"
+    return int(path.read_text(encoding="utf-8")) if path.is_file() else 0
+
+
+def _paint(settings: JobSettings, size: int) -> np.ndarray:
+    """(size, size, 3) uint8, row 0 at the top: red is u, green is v, blue comes from the seed."""
+    grid = (np.arange(size) + 0.5) / size
+    image = np.empty((size, size, 3))
+    image[..., 0], image[..., 1] = grid[None, :], 1 - grid[:, None]
+    image[..., 2] = np.random.default_rng(settings.seed).random()
+    return (image * 255).round().astype(np.uint8)
+
+
+def _write_png(path: Path, image: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 as PNG with zlib alone: Pillow need not be where the fake runs."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    height, width, _ = image.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in image)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    aside = path.with_name(path.name + ".part")
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    aside.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    os.replace(aside, path)
