@@ -1,0 +1,1 @@
+"""Colour as a function of the surface point: what a job optimises."""

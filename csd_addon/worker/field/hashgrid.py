@@ -1,0 +1,161 @@
+"""A texture field: multiresolution hash grid (Instant-NGP, arXiv 2201.05989) and a small MLP, in pure torch.
+
+Points are (N, 3) float32 in the unit ball, i.e. in [-1, 1]; colours (N, 3) float32, sRGB-encoded in the albedo
+range. Level l has cells of edge 2 / resolution(l). Tables are kept as one flat tensor per feature, because gathers
+and scatter-adds on 1-D tensors are an order of magnitude faster on the CPU than on (N, 2) ones. Corner indices and
+weights are recomputed in the backward pass rather than kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+# Instant-NGP's spatial hash: 1, 2654435761, 805459861 as signed 32-bit numbers; products wrap around.
+_PRIMES = (1, 2654435761 - 2**32, 805459861)
+
+# Points handled at once on the CPU: 65,536 float32 are 256 kB.
+_CPU_BLOCK = 65_536
+
+
+@dataclass(frozen=True)
+class Level:
+    """One grid: cells per axis, first entry in the flat tables, number of entries, hashed or dense."""
+
+    resolution: int
+    offset: int
+    entries: int
+    hashed: bool
+
+    @property
+    def span(self) -> slice:
+        """This level's part of the flat tables."""
+        return slice(self.offset, self.offset + self.entries)
+
+
+def level_table(levels: int, table_log2: int, coarsest: int, finest: int) -> tuple[Level, ...]:
+    """Resolutions grow geometrically from ``coarsest`` to ``finest``; a level is hashed once it outgrows the table."""
+    growth = (finest / coarsest) ** (1 / max(levels - 1, 1))
+    table, offset = [], 0
+    for index in range(levels):
+        resolution = int(coarsest * growth**index + 1e-6)
+        dense = (resolution + 1) ** 3
+        entries = min(dense, 2**table_log2)
+        table.append(Level(resolution, offset, entries, dense > entries))
+        offset += entries
+    return tuple(table)
+
+
+class TextureField(nn.Module):
+    """Colour at a surface point: ``low + (high - low) * sigmoid(mlp(grid(point)))``; starts mid-grey everywhere.
+
+    albedo: the range (low, high) of the colours, inside [0, 1]: a colour that can reach 0 or 1 can never leave it.
+    generator: source of the initial weights, so that equal seeds give equal fields.
+    """
+
+    def __init__(
+        self, levels: tuple[Level, ...], *, albedo: tuple[float, float], hidden: int = 64,
+        generator: torch.Generator | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.levels = levels
+        self.low, self.high = albedo
+        total = sum(level.entries for level in levels)
+        for name in ("first", "second"):
+            table = (torch.rand(total, generator=generator) * 2 - 1) * 1e-4
+            self.register_parameter(name, nn.Parameter(table))
+        inputs = 2 * len(levels)
+        self.hidden = nn.Parameter(_kaiming(hidden, inputs, generator))
+        self.output = nn.Parameter(_kaiming(3, hidden, generator))
+
+    def grid_parameters(self) -> list[nn.Parameter]:
+        """The tables (they learn faster than the MLP)."""
+        return [self.first, self.second]
+
+    def mlp_parameters(self) -> list[nn.Parameter]:
+        """The two weight matrices, without biases."""
+        return [self.hidden, self.output]
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        """(N, 3) points to (N, 3) colours."""
+        features = encode(points, self.first, self.second, self.levels)  # (2L, N)
+        logits = (self.output @ torch.relu(self.hidden @ features)).T
+        return self.low + (self.high - self.low) * torch.sigmoid(logits)
+
+
+def encode(
+    points: torch.Tensor, first: torch.Tensor, second: torch.Tensor, levels: tuple[Level, ...]
+) -> torch.Tensor:
+    """Trilinear features (2L, N) of (N, 3) points in [-1, 1]; row 2l holds the first feature of level l.
+
+    Differentiable in the tables, not in the points.
+    """
+    features: torch.Tensor = _Encode.apply(points, first, second, levels)
+    return features
+
+
+class _Encode(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, points: torch.Tensor, first: torch.Tensor, second: torch.Tensor, levels: Any) -> Any:
+        ctx.save_for_backward(points)
+        ctx.levels, ctx.shape = levels, first.shape
+        output = first.new_zeros(2 * len(levels), len(points))
+        for part in _blocks(points):
+            for row, level in enumerate(levels):
+                one, two = first[level.span], second[level.span]
+                for index, weight in _corners(points[part], level, first.dtype):
+                    output[2 * row, part].addcmul_(one.index_select(0, index), weight)
+                    output[2 * row + 1, part].addcmul_(two.index_select(0, index), weight)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        (points,) = ctx.saved_tensors
+        first, second = gradient.new_zeros(ctx.shape), gradient.new_zeros(ctx.shape)
+        for part in _blocks(points):
+            for row, level in enumerate(ctx.levels):
+                one, two = first[level.span], second[level.span]
+                g_one, g_two = gradient[2 * row, part], gradient[2 * row + 1, part]
+                for index, weight in _corners(points[part], level, gradient.dtype):
+                    entries = index.long()
+                    one.scatter_add_(0, entries, g_one * weight)
+                    two.scatter_add_(0, entries, g_two * weight)
+        return None, first, second, None
+
+
+def _blocks(points: torch.Tensor) -> list[slice]:
+    """On the CPU, blocks whose temporaries stay in the core's cache; on a GPU everything at once."""
+    size = _CPU_BLOCK if points.device.type == "cpu" else max(len(points), 1)
+    return [slice(start, start + size) for start in range(0, len(points), size)]
+
+
+def _corners(points: torch.Tensor, level: Level, dtype: torch.dtype) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield (table index (N,) int32, trilinear weight (N,)) of the 8 corners of each point's cell."""
+    scaled = ((points.T.to(dtype) + 1) * (level.resolution / 2)).clamp_(0, level.resolution)
+    cell = scaled.floor().clamp_(max=level.resolution - 1)
+    upper = scaled - cell
+    lower = 1 - upper
+    x, y, z = (_axis_terms(axis_cell, axis, level) for axis, axis_cell in enumerate(cell.to(torch.int32)))
+    for k in (0, 1):
+        for j in (0, 1):
+            outer = (upper if j else lower)[1] * (upper if k else lower)[2]
+            base = y[j] ^ z[k] if level.hashed else y[j] + z[k]
+            for i in (0, 1):
+                index = (x[i] ^ base).bitwise_and_(level.entries - 1) if level.hashed else x[i] + base
+                yield index, (upper if i else lower)[0] * outer
+
+
+def _axis_terms(cell: torch.Tensor, axis: int, level: Level) -> tuple[torch.Tensor, torch.Tensor]:
+    """The contribution of one axis to the index, for the lower and the upper corner; int32, wrapping."""
+    factor = _PRIMES[axis] if level.hashed else (level.resolution + 1) ** axis
+    low = cell * factor
+    return low, low + factor
+
+
+def _kaiming(rows: int, columns: int, generator: torch.Generator | None) -> torch.Tensor:
+    bound = (6 / columns) ** 0.5
+    return (torch.rand(rows, columns, generator=generator) * 2 - 1) * bound

@@ -1,0 +1,116 @@
+"""Which cameras a job uses: a fixed pool, drawn once per job from its seed.
+
+Whole-object views are stratified in azimuth; half of the elevations are uniform in angle, half on the sphere.
+Every fourth view looks along the normal of a face that no view so far has seen, so that undersides and
+hollows get their share. Close-ups look at random surface points. G-buffers are rendered once, here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ...core.settings import Recipe
+from ...core.views import View, framing_distance
+from ..guidance.conditions import canny_image, depth_image
+from .gbuffer import GBuffer, render_gbuffer
+from .surface import Surface
+
+# Every so-manieth whole-object view is spent on the unseen.
+COVERAGE_PERIOD = 4
+
+_CONDITIONS: dict[str, Callable[[GBuffer], torch.Tensor]] = {"depth": depth_image, "canny": canny_image}
+
+
+@dataclass(frozen=True)
+class PooledView:
+    """What the loop needs of one view.
+
+    gbuffer: the constant samples. close_up: whether the frame shows a part only.
+    conditions: name -> (size, size) float16 image in [0, 1].
+    """
+
+    view: View
+    close_up: bool
+    gbuffer: GBuffer
+    conditions: dict[str, torch.Tensor]
+
+
+def sample_pool(
+    surface: Surface, recipe: Recipe, generator: torch.Generator, conditions: tuple[str, ...]
+) -> Iterator[PooledView]:
+    """Yield ``recipe.view_pool`` views one by one (rendering them takes the time).
+
+    generator: a CPU generator; equal states give equal pools.
+    """
+    sampler = _Sampler(surface, recipe, generator)
+    for index in range(recipe.view_pool):
+        view, close_up = sampler.next_view(index)
+        gbuffer = render_gbuffer(surface, view, size=recipe.resolution, supersample=recipe.supersample)
+        sampler.mark_seen(gbuffer)
+        images = {name: _CONDITIONS[name](gbuffer)[0].half() for name in conditions}
+        yield PooledView(view, close_up, gbuffer, images)
+
+
+class _Sampler:
+    """Draws views and remembers which faces have been seen."""
+
+    def __init__(self, surface: Surface, recipe: Recipe, generator: torch.Generator) -> None:
+        self._recipe, self._generator = recipe, generator
+        a, b, c = (surface.positions[surface.triangles[:, k]].cpu() for k in range(3))
+        normals = torch.linalg.cross(b - a, c - a)
+        self._areas = normals.norm(dim=1) / 2
+        self._normals = torch.nn.functional.normalize(normals, dim=1)
+        self._centers = (a + b + c) / 3
+        self._unseen = self._areas.clone()
+
+    def next_view(self, index: int) -> tuple[View, bool]:
+        """The view with number ``index`` and whether it is a close-up."""
+        recipe = self._recipe
+        fov = self._uniform(*recipe.fov)
+        if self._uniform(0, 1) < recipe.close_up_share:
+            face = self._pick(self._areas)
+            azimuth, elevation = self._towards(face, spread=35.0)
+            distance = framing_distance(fov, self._uniform(*recipe.close_up_fill))
+            x, y, z = self._centers[face].tolist()
+            return View(azimuth, elevation, distance, fov, (x, y, z)), True
+        distance = framing_distance(fov, self._uniform(*recipe.fill))
+        if index % COVERAGE_PERIOD == COVERAGE_PERIOD - 1 and self._unseen.sum() > 0:
+            azimuth, elevation = self._towards(self._pick(self._unseen), spread=10.0)
+        else:
+            azimuth, elevation = self._azimuth(index), self._elevation()
+        return View(azimuth, elevation, distance, fov), False
+
+    def mark_seen(self, gbuffer: GBuffer) -> None:
+        """Faces in ``gbuffer`` need no more coverage views."""
+        self._unseen[gbuffer.triangle.cpu()] = 0
+
+    def _azimuth(self, index: int) -> float:
+        # The golden-ratio sequence is stratified at every prefix.
+        return (index * 0.6180339887 % 1.0) * 360 + self._uniform(-10, 10)
+
+    def _elevation(self) -> float:
+        low, high = self._recipe.elevation
+        if self._uniform(0, 1) < 0.5:
+            return self._uniform(low, high)
+        sines = torch.deg2rad(torch.tensor([low, high])).sin().tolist()
+        return float(torch.rad2deg(torch.asin(torch.tensor(self._uniform(sines[0], sines[1])))))
+
+    def _towards(self, face: int, *, spread: float) -> tuple[float, float]:
+        """Azimuth and elevation that look at ``face`` along its normal, give or take ``spread`` degrees."""
+        x, y, z = self._normals[face].tolist()
+        azimuth = float(torch.rad2deg(torch.atan2(torch.tensor(x), torch.tensor(-y))))
+        elevation = float(torch.rad2deg(torch.asin(torch.tensor(z).clamp(-1, 1))))
+        elevation = min(max(elevation + self._uniform(-spread, spread), -89.0), 89.0)
+        return azimuth + self._uniform(-spread, spread), elevation
+
+    def _pick(self, weights: torch.Tensor) -> int:
+        """A face with probability proportional to ``weights`` (any number of faces)."""
+        cumulative = weights.double().cumsum(0)
+        value = self._uniform(0, 1) * float(cumulative[-1])
+        return min(int(torch.searchsorted(cumulative, value, right=True)), len(weights) - 1)
+
+    def _uniform(self, low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=self._generator, dtype=torch.float64))

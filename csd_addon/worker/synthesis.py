@@ -1,0 +1,161 @@
+"""Texture synthesis: the loop.
+
+    sample views -> constant G-buffers -> field -> image -> teacher's x -> noise -> classifier score -> step
+
+The field is optimised in unit-ball space; images are (B, 3, S, S) sRGB-encoded in [0, 1], row 0 at the top.
+Everything random comes from one CPU generator, so a seed fixes the run (bit for bit on the CPU), and a
+checkpoint holds that generator's state, so a resumed run is the same run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from ..core.settings import Recipe, at
+from .checkpoint import load_checkpoint, save_checkpoint
+from .control import Control, JobFailure
+from .field.hashgrid import TextureField, level_table
+from .guidance import score
+from .guidance.prompts import PromptCache, text_for
+from .guidance.teacher import DiffusionTeacher
+from .render.views import PooledView
+
+# Seconds between two checkpoints.
+CHECKPOINT_PERIOD = 30.0
+
+
+class Synthesis:
+    """One run: a field, its optimiser, the views and the teacher. ``run`` is the loop, ``step`` one turn of it."""
+
+    def __init__(
+        self, teacher: DiffusionTeacher, pool: Sequence[PooledView], recipe: Recipe, *,
+        prompt: str, loss: str, generator: torch.Generator,
+    ) -> None:  # fmt: skip
+        """prompt: the text row's words. loss: "csd" or "sds". generator: CPU, also gives the field's first weights."""
+        self.teacher, self.pool, self.recipe = teacher, pool, recipe
+        self.prompt, self.loss, self.generator = prompt, loss, generator
+        self.embed = PromptCache(teacher.embed)
+        levels = level_table(recipe.levels, recipe.table_log2, recipe.coarsest, recipe.finest)
+        self.field = TextureField(levels, albedo=recipe.albedo, generator=generator).to(teacher.device)
+        groups = [
+            {"params": self.field.grid_parameters(), "lr": recipe.rate_grid},
+            {"params": self.field.mlp_parameters(), "lr": recipe.rate_mlp},
+        ]
+        # The tiny epsilon is safe because the field and its gradients are float32.
+        self.optimizer = torch.optim.Adam(groups, betas=recipe.betas, eps=1e-15)
+        self.rates = [group["lr"] for group in groups]
+        self.iteration = 0
+        self.norms: list[dict[str, float]] = []
+
+    def run(self, control: Control, on_step: Callable[[], None], checkpoint: Path) -> None:
+        """Optimise until the recipe's last iteration or until ``control`` asks for an end.
+
+        on_step is called after every step. A checkpoint is written now and then, and when cancelled.
+        """
+        saved = time.monotonic()
+        while self.iteration < self.recipe.iterations and not control.stop and not control.cancel:
+            self.norms.append(self.step())
+            on_step()
+            if time.monotonic() - saved > CHECKPOINT_PERIOD:
+                self.save(checkpoint)
+                saved = time.monotonic()
+        if control.cancel:
+            self.save(checkpoint)
+
+    def step(self) -> dict[str, float]:
+        """One optimisation step; returns the gradient norms."""
+        recipe, progress = self.recipe, self.iteration / self.recipe.iterations
+        views = self._draw_views()
+        x = self.teacher.encode(self.render(views))
+        t = score.sample_steps(
+            len(views), at(recipe.t_min, progress), at(recipe.t_max, progress),
+            len(self.teacher.alphas_cumprod), self.generator,
+        ).to(x.device)  # fmt: skip
+        noise = torch.randn(x.shape, generator=self.generator).to(x.device)
+        coefficients = self._coefficients(progress)
+        g, norms = score.score_gradient(
+            self.teacher, x, t, noise, coefficients=coefficients, prompts=self._prompts(views, coefficients),
+            weighting=recipe.weighting, conditions=self._conditions(views), scales=self._scales(progress),
+        )  # fmt: skip
+        self._require_finite(g)
+        self._descend(score.surrogate_loss(x, g), progress)
+        self.iteration += 1
+        return norms
+
+    def render(self, views: Sequence[PooledView]) -> torch.Tensor:
+        """(B, 3, S, S) images of the field over random solid backgrounds, differentiable in the field."""
+        colors = self.field(torch.cat([v.gbuffer.position for v in views]))
+        parts = colors.split([len(v.gbuffer.position) for v in views])
+        backgrounds = self._backgrounds(len(views)).to(colors.device)
+        images = []
+        for view, part, background in zip(views, parts, backgrounds, strict=True):
+            uncovered = 1 - view.gbuffer.coverage[..., None]
+            images.append(view.gbuffer.resolve(part) + uncovered * background)
+        return torch.stack(images).permute(0, 3, 1, 2)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint: field, optimiser, iteration and the generator's state."""
+        save_checkpoint(path, self.field, self.optimizer, self.generator, self.iteration)
+
+    def restore(self, path: Path) -> None:
+        """Continue from ``path``. Raises ``JobFailure`` if it is damaged or of another run."""
+        self.iteration = load_checkpoint(path, self.field, self.optimizer, self.generator)
+
+    def _draw_views(self) -> list[PooledView]:
+        """One random view from each of B equal parts of the pool (neighbours in the pool lie far apart)."""
+        count = self.recipe.views_per_step
+        chosen = torch.randint(len(self.pool), (count,), generator=self.generator).tolist()
+        return [self.pool[i] for i in chosen]
+
+    def _backgrounds(self, count: int) -> torch.Tensor:
+        """(count, 3): half of them random colours, the others white to dark grey, so none sticks to the surface."""
+        colors = torch.rand(count, 3, generator=self.generator)
+        grays = torch.rand(count, 1, generator=self.generator).expand(count, 3)
+        pick = torch.rand(count, 1, generator=self.generator) < 0.5
+        return torch.where(pick, colors, grays)
+
+    def _coefficients(self, progress: float) -> score.Coefficients:
+        if self.loss == "sds":
+            return score.sds(self.recipe.sds_weight, negative=bool(self.recipe.negative))
+        w2 = at(self.recipe.w2, progress) if self.recipe.negative else 0.0
+        return score.csd(at(self.recipe.w1, progress), w2, self.recipe.kappa)
+
+    def _prompts(
+        self, views: Sequence[PooledView], coefficients: score.Coefficients
+    ) -> dict[str, torch.Tensor]:
+        texts = {
+            "text": [text_for(self.prompt, v.view, self.recipe, close_up=v.close_up) for v in views],
+            "negative": [self.recipe.negative] * len(views),
+            "null": [""] * len(views),
+        }
+        return {row: self.embed(texts[row]) for row in coefficients.rows()}
+
+    def _conditions(self, views: Sequence[PooledView]) -> list[torch.Tensor]:
+        return [
+            torch.stack([v.conditions[name] for v in views])[:, None].float().expand(-1, 3, -1, -1)
+            for name in self.teacher.conditions
+        ]
+
+    def _scales(self, progress: float) -> list[float]:
+        schedules = {"depth": self.recipe.control_depth, "canny": self.recipe.control_canny}
+        return [at(schedules[name], progress) for name in self.teacher.conditions]
+
+    def _require_finite(self, g: torch.Tensor) -> None:
+        if not torch.isfinite(g).all():
+            raise JobFailure(
+                "internal",
+                f"The teacher's prediction stopped being finite at step {self.iteration + 1}; the last checkpoint "
+                "can be resumed. Half precision on this device is the usual cause.",
+            )
+
+    def _descend(self, loss: torch.Tensor, progress: float) -> None:
+        factor = at(self.recipe.rate_factor, progress)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
