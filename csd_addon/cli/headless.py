@@ -1,0 +1,173 @@
+"""Runs inside Blender without a window: open, texture, save, render the contact sheet.
+
+``main`` is started by ``cli/session.py`` with the request's path as last argument. It talks to its parent in
+lines on stdout that begin with ``PREFIX`` (everything else there is Blender's own chatter) and listens on stdin for
+"keep" and "cancel"; when stdin closes, the parent is gone and the job is cancelled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..core.settings import JobSettings
+from ..jobs.folder import JobFolder, read_json, write_json
+from ..jobs.job import Job, exit_code
+from ..jobs.process import make_non_blocking, read_available
+from ..jobs.state import JobState
+from ..protocol import Error, Phase, Preview, Progress, Warning, encode
+from ..runtime.errors import RuntimeMissing, TeacherMissing
+from ..scene.contact_sheet import render_contact_sheet
+from ..scene.files import find_objects, open_file, open_suzanne, save_copy
+from ..ui import driver
+from .request import SUZANNE, Request, safe_name
+
+PREFIX = "csd-message "
+
+Say = Callable[[bytes], None]
+
+
+def main() -> None:
+    """Entry point inside Blender: run the request and end the process with the design's exit code."""
+    descriptor = sys.stdin.fileno()
+    make_non_blocking(descriptor)
+
+    def say(line: bytes) -> None:
+        sys.stdout.write(PREFIX + line.decode())
+        sys.stdout.flush()
+
+    code = run_request(Request.from_json(read_json(Path(sys.argv[-1]))), say, lambda: read_available(descriptor))
+    sys.stdout.flush()
+    driver.stop_worker()
+    # Not sys.exit: Blender turns that into its own exit code, and its shutdown prints leak reports.
+    os._exit(code)
+
+
+def run_request(request: Request, say: Say, asked: Callable[[], bytes | None]) -> int:
+    """Carry out ``request``; returns the exit code. ``asked``: see ``jobs.process.read_available``."""
+    try:
+        return _Session(request, say, asked).run()
+    except ValueError as error:
+        return _fail(say, "input", error, 2)
+    except (RuntimeMissing, TeacherMissing) as error:
+        return _fail(say, "teacher", error, 3)
+    except OSError as error:
+        return _fail(say, "disk", error, 4)
+
+
+def _fail(say: Say, kind: str, error: Exception, code: int) -> int:
+    say(encode(Error(kind, str(error))))
+    return code
+
+
+class _Session:
+    """One request: its objects are textured one after another in one warm worker."""
+
+    def __init__(self, request: Request, say: Say, asked: Callable[[], bytes | None]) -> None:
+        self.request, self._say, self._asked = request, say, asked
+        self._told = JobState()
+
+    def run(self) -> int:
+        self._say(encode(Phase("open", "Opening the file in Blender")))
+        if self.request.file == SUZANNE:
+            open_suzanne()
+        else:
+            open_file(Path(self.request.file))
+        objects = find_objects(list(self.request.objects))
+        reports = {}
+        for obj in objects:
+            folder = self._folder(obj.name, alone=len(objects) == 1)
+            code, report = self._texture(obj, folder)
+            if code:
+                return code
+            reports[obj.name] = report
+        self._write(objects, reports)
+        return 0
+
+    def _folder(self, name: str, *, alone: bool) -> JobFolder:
+        return JobFolder(self.request.jobs if alone else self.request.jobs / safe_name(name))
+
+    def _texture(self, obj: bpy.types.Object, folder: JobFolder) -> tuple[int, dict[str, Any]]:
+        """Texture one object; returns an exit code and the report."""
+        if not self.request.resume:
+            _clear(folder)
+        self._say(encode(Phase("read", f"Reading {obj.name}")))
+        task = driver.prepare(obj, self.request.settings, folder)
+        write_json(self.request.saved, self.request.to_json())
+        job = driver.run_blocking(task, on_change=self._relay, resume=self.request.resume)
+        if job.state.status != "done":
+            self._say_end(job.state)
+            return exit_code(job.state), {}
+        texture = self.request.textures / f"{safe_name(obj.name)}_basecolor.png"
+        texture.parent.mkdir(parents=True, exist_ok=True)
+        _copy(folder.basecolor, texture)
+        notes = driver.finish(task, texture, pack=False)
+        for note in notes:
+            self._say(encode(Warning(note)))
+        report = dict(job.state.report)
+        return 0, {"object": obj.name, **report, "warnings": [*report.get("warnings", []), *notes]}
+
+    def _relay(self, state: JobState, job: Job) -> None:
+        """Pass the worker's news on, and the parent's wishes back."""
+        self._say_news(state)
+        word = self._asked()
+        if word is None or b"cancel" in word:
+            job.cancel()
+        elif b"keep" in word:
+            job.stop_and_keep()
+
+    def _say_news(self, state: JobState) -> None:
+        told, self._told = self._told, state
+        if (state.phase, state.detail) != (told.phase, told.detail):
+            self._say(encode(Phase(state.phase, state.detail)))
+        if state.iteration != told.iteration:
+            self._say(encode(Progress(
+                state.iteration, state.of, state.seconds_left, dict(state.norms), state.memory_mb,
+            )))  # fmt: skip
+        if state.preview and state.preview != told.preview:
+            self._say(encode(Preview(state.preview)))
+        for sentence in state.warnings[len(told.warnings) :]:
+            self._say(encode(Warning(sentence)))
+
+    def _say_end(self, state: JobState) -> None:
+        if state.error:
+            self._say(encode(state.error))
+
+    def _write(self, objects: list[bpy.types.Object], reports: dict[str, Any]) -> None:
+        request = self.request
+        self._say(encode(Phase("save", "Saving the .blend and rendering the preview")))
+        save_copy(request.blend)
+        aside = request.preview.with_name("preview.part.png")
+        render_contact_sheet(objects, aside)
+        os.replace(aside, request.preview)
+        report = next(iter(reports.values())) if len(reports) == 1 else {"objects": reports}
+        write_json(request.report, report)
+        self._say(json.dumps({
+            "type": "done", "paths": {"blend": str(request.blend), "preview": str(request.preview),
+            "textures": str(request.textures), "report": str(request.report)}, "report": report,
+        }).encode() + b"\n")  # fmt: skip
+
+
+def _clear(folder: JobFolder) -> None:
+    """Forget an earlier run in the same output folder: its checkpoint and result belong to other settings."""
+    for path in (folder.checkpoint, folder.preview, folder.result):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in (folder.events, folder.log):
+        path.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    aside = target.with_name(target.name + ".part")
+    shutil.copyfile(source, aside)
+    os.replace(aside, target)
+
+
+if __name__ == "__main__":
+    main()

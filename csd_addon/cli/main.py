@@ -1,0 +1,166 @@
+"""``python3 -m csd_addon``: the commands, from words to exit code (design, section 3)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ..core.settings import JobSettings
+from ..jobs.folder import read_json
+from ..protocol import PROTOCOL_VERSION
+from ..runtime import catalogue, environment
+from ..runtime.doctor import examine
+from ..runtime.errors import RuntimeMissing, TeacherMissing
+from ..runtime.paths import Paths, default_base
+from . import session
+from .arguments import UsageError, parser, texture_request
+from .progress import ProgressLine
+from .request import SUZANNE, Request
+
+DEMO_PROMPTS = ("red brick", "mossy stone")
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; returns the exit code. One sentence on stderr for everything that goes wrong."""
+    try:
+        words = parser("python3 -m csd_addon").parse_args(argv)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    screen = _Screen(as_json=words.json)
+    try:
+        return _COMMANDS[words.command](words, screen)
+    except ValueError as error:
+        return screen.fail("input", error, 2)
+    except RuntimeMissing as error:
+        return screen.fail("runtime", error, 3)
+    except TeacherMissing as error:
+        return screen.fail("teacher", error, 3)
+    except OSError as error:
+        return screen.fail("disk", error, 4)
+    except KeyboardInterrupt:
+        return screen.fail("cancelled", RuntimeError("Cancelled."), 130)
+
+
+class _Screen:
+    """What the person (a progress line on stderr) or the farm (JSON lines on stdout) gets to see."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._json = as_json
+        self.line = ProgressLine()
+
+    def message(self, body: dict[str, Any]) -> None:
+        if self._json:
+            print(json.dumps(body), flush=True)
+        elif body["type"] == "error":
+            self.line.say(f"Error: {body['sentence']}")
+        else:
+            self.line.message(body)
+
+    def setup(self, phase: str, detail: str, fraction: float | None) -> None:
+        if self._json:
+            self.message({"type": "phase", "name": f"runtime-{phase}", "detail": detail})
+        else:
+            self.line.setup(phase, detail, fraction)
+
+    def fail(self, kind: str, error: Exception, code: int) -> int:
+        self.message({"type": "error", "kind": kind, "sentence": str(error), "detail": ""})
+        return code
+
+    def end(self, sentence: str) -> None:
+        """The last line for a person; JSON readers have the ``done`` message."""
+        if not self._json:
+            self.line.say(sentence)
+
+
+def _texture(words: argparse.Namespace, screen: _Screen) -> int:
+    return _run_and_tell(texture_request(words), screen)
+
+
+def _resume(words: argparse.Namespace, screen: _Screen) -> int:
+    saved = words.output.expanduser().resolve() / "job" / "request.json"
+    if not saved.is_file():
+        raise ValueError(f"{words.output} holds no run to resume: it has no job/request.json.")
+    request = replace(Request.from_json(read_json(saved)), output=str(saved.parent.parent))
+    return _run_and_tell(request.resumed(), screen)
+
+
+def _demo(words: argparse.Namespace, screen: _Screen) -> int:
+    output = words.output.expanduser().resolve()
+    for prompt in DEMO_PROMPTS:
+        settings = JobSettings(prompt=prompt, preset="draft")
+        request = Request(SUZANNE, str(output / prompt.replace(" ", "_")), settings)
+        screen.line.phase(f"Suzanne in {prompt}")
+        if code := _run(request, screen):
+            return code
+    screen.end(f"Done: open {output} for two textured .blend files, each with its preview.png and report.json.")
+    return 0
+
+
+def _run_and_tell(request: Request, screen: _Screen) -> int:
+    code = _run(request, screen)
+    if code == 0:
+        screen.end(f"Done: {request.blend} is textured; look at {request.preview}.")
+    elif code == 130:
+        screen.end(f"Cancelled. Continue with: python3 -m csd_addon resume {request.output}")
+    return code
+
+
+def _run(request: Request, screen: _Screen) -> int:
+    """Set up what is missing, then carry out ``request``."""
+    paths = Paths(default_base())
+    catalogue.find_teacher(request.settings.teacher, paths)
+    created = _require_writable(Path(request.output))
+    try:
+        python = session.worker_python(paths, screen.setup)
+        command = session.blender_command(paths, screen.setup)
+        return session.run(request, command, python, screen.message)
+    finally:
+        screen.line.close()
+        for folder in created:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _require_writable(output: Path) -> list[Path]:
+    """Make the output folder; returns the folders that were made, deepest first. Raises ``ValueError``."""
+    missing = [folder for folder in (output, *output.parents) if not folder.exists()]
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ValueError(f"The output folder {output} can't be written ({reason}); choose another.") from error
+    return missing
+
+
+def _doctor(words: argparse.Namespace, screen: _Screen) -> int:
+    findings = examine(Paths(default_base()), str(PROTOCOL_VERSION))
+    for finding in findings:
+        if words.json:
+            print(json.dumps(asdict(finding)), flush=True)
+        else:
+            mark = "ok     " if finding.ok else "PROBLEM"
+            print(f"{mark} {finding.name}: {finding.sentence} {finding.remedy}".rstrip())
+    return 0 if all(finding.ok for finding in findings) else 3
+
+
+def _runtime(words: argparse.Namespace, screen: _Screen) -> int:
+    plan = environment.plan_worker(Paths(default_base()))
+    if words.action == "remove":
+        environment.remove(plan)
+        screen.end(f"Removed {plan.directory}.")
+        return 0
+    environment.create(plan, str(PROTOCOL_VERSION), report=screen.setup)
+    screen.end(f"The runtime is ready in {plan.directory}.")
+    return 0
+
+
+_COMMANDS = {"demo": _demo, "texture": _texture, "resume": _resume, "doctor": _doctor, "runtime": _runtime}

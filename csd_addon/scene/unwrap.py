@@ -1,0 +1,69 @@
+"""UVs for a mesh that has none: Blender's Smart UV Project into a new layer. Existing layers are never touched."""
+
+from __future__ import annotations
+
+import math
+
+import bpy
+import numpy as np
+
+LAYER_NAME = "CSD UV"
+# Smart UV Project: faces that differ by less than this stay in one chart; gap between charts as a share of the image.
+_ANGLE = math.radians(66)
+_GAP = 0.005
+
+
+def unwrap_into_new_layer(obj: bpy.types.Object) -> str:
+    """Unwrap ``obj`` into a new UV layer and return the layer's name.
+
+    The work is done on a temporary copy, so mode, selection and the object's other data stay as they are.
+    Raises ``ValueError`` with a sentence where Blender can't make one (read-only mesh, eight layers already).
+    """
+    mesh = obj.data
+    if not mesh.is_editable:
+        raise ValueError(f"'{obj.name}' comes from a linked library and has no UV map; make it local first.")
+    uvs = _smart_project(mesh)
+    had_layers = len(mesh.uv_layers) > 0
+    layer = mesh.uv_layers.new(name=LAYER_NAME, do_init=False)
+    if layer is None:
+        raise ValueError(f"'{obj.name}' can't take another UV map; remove one of its {len(mesh.uv_layers)} layers.")
+    layer.uv.foreach_set("vector", uvs)
+    if not had_layers:
+        layer.active_render = True
+    mesh.update()
+    return layer.name
+
+
+def _smart_project(mesh: bpy.types.Mesh) -> np.ndarray:
+    """Flat float32 UVs of all loops of ``mesh``, made on a copy of it."""
+    copy = mesh.copy()
+    helper = bpy.data.objects.new("CSD unwrap", copy)
+    layer = bpy.context.view_layer
+    former, selected = layer.objects.active, [o for o in layer.objects if o.select_get()]
+    mode = former.mode if former else "OBJECT"
+    if mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    try:
+        bpy.context.scene.collection.objects.link(helper)
+        for other in selected:
+            other.select_set(False)
+        helper.select_set(True)
+        layer.objects.active = helper
+        bpy.ops.object.mode_set(mode="EDIT")
+        bpy.ops.mesh.reveal(select=False)
+        bpy.ops.mesh.select_all(action="SELECT")
+        bpy.ops.uv.smart_project(angle_limit=_ANGLE, island_margin=_GAP)
+        bpy.ops.object.mode_set(mode="OBJECT")
+        uvs = np.empty(2 * len(copy.loops), np.float32)
+        copy.uv_layers.active.uv.foreach_get("vector", uvs)
+        return uvs
+    finally:
+        if helper.mode != "OBJECT":
+            bpy.ops.object.mode_set(mode="OBJECT")
+        bpy.data.objects.remove(helper)
+        bpy.data.meshes.remove(copy)
+        layer.objects.active = former
+        for other in selected:
+            other.select_set(True)
+        if mode != "OBJECT":
+            bpy.ops.object.mode_set(mode=mode)

@@ -1,0 +1,85 @@
+"""The settings as Blender properties, on the scene and as optional arguments of the operators.
+
+Names, defaults and ranges are those of ``core.settings.JobSettings``. This module does not postpone annotations,
+because Blender reads them when a class is registered.
+"""
+
+from dataclasses import fields
+
+import bpy
+from bpy.props import EnumProperty, IntProperty, StringProperty
+
+from ..core.settings import DEVICES, ITERATION_RANGE, LOSSES, PRESETS, SIZE_RANGE, JobSettings
+
+_DEFAULT = {f.name: f.default for f in fields(JobSettings)}
+
+_PRESET_TIPS = {
+    "draft": "Fewest steps: a first look",
+    "balanced": "The default: all sides, undersides and close-ups",
+    "paper": "The published method's numbers: no restoring force, most steps",
+}
+_LOSS_TIPS = {
+    "csd": "Classifier Score Distillation: only what tells the prompt from no prompt",
+    "sds": "Score Distillation Sampling: the older method, for comparison",
+}
+
+
+def _items(names: tuple[str, ...], tips: dict[str, str]) -> list[tuple[str, str, str]]:
+    return [(name, name.upper() if len(name) < 5 else name.title(), tips.get(name, "")) for name in names]
+
+
+class SettingsMixin:
+    """One property for each setting that the panel and the operators share."""
+
+    prompt: StringProperty(
+        name="Prompt", default=_DEFAULT["prompt"], description="What the texture should show, for example 'red brick'"
+    )
+    negative: StringProperty(
+        name="Negative Prompt", default=_DEFAULT["negative"],
+        description="What it should not show; empty for the teacher's own choice",
+    )
+    preset: EnumProperty(
+        name="Preset", default=_DEFAULT["preset"], items=_items(tuple(PRESETS), _PRESET_TIPS),
+        description="How much work goes into the texture",
+    )
+    teacher: StringProperty(
+        name="Teacher", default=_DEFAULT["teacher"],
+        description="The image model that guides the texture: mini (bundled), sd15, or a folder in diffusers layout",
+    )
+    device: EnumProperty(
+        name="Device", default=_DEFAULT["device"], items=_items(DEVICES, {}), description="What the worker computes on"
+    )
+    iterations: IntProperty(
+        name="Iterations", default=_DEFAULT["iterations"], min=ITERATION_RANGE[0], max=ITERATION_RANGE[1],
+        description="Optimisation steps; 0 for the preset's own number",
+    )
+    size: IntProperty(
+        name="Texture Size", default=_DEFAULT["size"], min=SIZE_RANGE[0], max=SIZE_RANGE[1], subtype="PIXEL",
+        description="Width and height of the image",
+    )
+    seed: IntProperty(
+        name="Seed", default=_DEFAULT["seed"], min=0, description="Equal seeds give equal textures on one machine"
+    )
+    uv_map: StringProperty(
+        name="UV Map", default=_DEFAULT["uv_map"],
+        description="The UV map to bake into; empty for the one that renders, or a new one if there is none",
+    )
+    loss: EnumProperty(
+        name="Loss", default=_DEFAULT["loss"], items=_items(LOSSES, _LOSS_TIPS), description="How the teacher guides"
+    )
+
+
+NAMES = tuple(SettingsMixin.__annotations__)
+
+
+class CSD_PG_settings(SettingsMixin, bpy.types.PropertyGroup):
+    """``scene.csd``."""
+
+
+def read_settings(scene: bpy.types.Scene, operator: bpy.types.Operator | None = None) -> JobSettings:
+    """The scene's settings, overridden by the arguments that were given to ``operator``."""
+    values = {name: getattr(scene.csd, name) for name in NAMES}
+    if operator is not None:
+        given = operator.properties.is_property_set
+        values.update({name: getattr(operator, name) for name in NAMES if given(name)})
+    return JobSettings(**values)
