@@ -1,0 +1,147 @@
+"""The teachers: which folder a name means, and whether it holds what a teacher needs.
+
+A teacher is a folder in diffusers layout: ``unet/ text_encoder/ tokenizer/ scheduler/`` must be there,
+``vae/`` (absent: the teacher works on pixels), ``controlnet_depth/`` and ``controlnet_canny/`` may be.
+Weights are safetensors, whole or in shards. Only this disk is looked at; nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import TeacherMissing
+from .paths import Paths, bundled_teachers
+
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+SD15_DEPTH = "lllyasviel/control_v11f1p_sd15_depth"
+SD15_CANNY = "lllyasviel/control_v11p_sd15_canny"
+
+# Part → alternatives: a part is complete when every file of one of the tuples is there.
+TOKENIZER = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+SCHEDULER = (("scheduler_config.json",),)
+NETWORKS = {"unet": "diffusion_pytorch_model", "text_encoder": "model"}
+OPTIONAL_NETWORKS = {
+    "vae": "diffusion_pytorch_model",
+    "controlnet_depth": "diffusion_pytorch_model",
+    "controlnet_canny": "diffusion_pytorch_model",
+}
+
+
+@dataclass(frozen=True)
+class TeacherFolders:
+    """Where a teacher's parts lie; a part that the teacher does not have is None."""
+
+    root: Path
+    vae: Path | None
+    controlnet_depth: Path | None
+    controlnet_canny: Path | None
+
+
+def find_teacher(name: str, paths: Paths) -> TeacherFolders:
+    """Return the folders of ``mini``, ``sd15`` or a folder in diffusers layout.
+
+    Raises TeacherMissing when there is none, or when parts of it are missing, and names them.
+    """
+    if name == "mini":
+        root = bundled_teachers() / "mini"
+    elif name == "sd15":
+        root = _find_sd15(paths)
+    else:
+        root = Path(name).expanduser().absolute()
+        if not root.is_dir():
+            raise TeacherMissing(f'No teacher "{name}": give mini, sd15, or a folder in diffusers layout.')
+    if missing := check_layout(root):
+        raise TeacherMissing(f"The teacher in {root} is not complete, it lacks: {', '.join(missing)}.")
+    return _folders(root)
+
+
+def _folders(root: Path) -> TeacherFolders:
+    depth, canny = _optional(root, "controlnet_depth"), _optional(root, "controlnet_canny")
+    if root.parent.parent.name == _hub_folder(SD15):  # the hub keeps each ControlNet in its own repository
+        depth = depth or _controlnet_snapshot(SD15_DEPTH)
+        canny = canny or _controlnet_snapshot(SD15_CANNY)
+    return TeacherFolders(root, _optional(root, "vae"), depth, canny)
+
+
+def _optional(root: Path, part: str) -> Path | None:
+    return root / part if (root / part).is_dir() else None
+
+
+def _find_sd15(paths: Paths) -> Path:
+    own = paths.teachers / "sd15"
+    if own.is_dir():
+        return own
+    for snapshot in _snapshots(SD15):
+        if not check_layout(snapshot):
+            return snapshot
+    raise TeacherMissing(
+        f"Stable Diffusion 1.5 is not on this disk: put it in diffusers layout into {own} (unet, "
+        "text_encoder, tokenizer, scheduler, vae, and controlnet_depth and controlnet_canny beside them), or "
+        f"give such a folder as the teacher. A copy of {SD15} in the Hugging Face cache is found as well."
+    )
+
+
+def _controlnet_snapshot(repository: str) -> Path | None:
+    complete = (folder for folder in _snapshots(repository) if not missing_network(folder, NETWORKS["unet"]))
+    return next(complete, None)
+
+
+def _snapshots(repository: str) -> Iterator[Path]:
+    """Yield the revisions of a repository in the hub's caches on this disk, newest first."""
+    for cache in hub_caches():
+        folder = cache / _hub_folder(repository) / "snapshots"
+        found = [snapshot for snapshot in folder.glob("*") if snapshot.is_dir()]
+        yield from sorted(found, key=lambda snapshot: snapshot.stat().st_mtime, reverse=True)
+
+
+def _hub_folder(repository: str) -> str:
+    return f"models--{repository.replace('/', '--')}"
+
+
+def hub_caches() -> list[Path]:
+    """Return the folders where Hugging Face's client keeps its downloads, by its own rules."""
+    named = os.environ.get("HF_HUB_CACHE")
+    home = os.environ.get("HF_HOME")
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folders = [named, f"{home}/hub" if home else None, f"{cache}/huggingface/hub"]
+    return [Path(folder).expanduser() for folder in folders if folder]
+
+
+def check_layout(folder: Path) -> list[str]:
+    """Return what ``folder`` lacks to be a teacher, as relative paths with a reason; [] when complete.
+
+    The required parts are checked, and the optional ones where their folder exists.
+    """
+    optional = {part: stem for part, stem in OPTIONAL_NETWORKS.items() if (folder / part).is_dir()}
+    missing = []
+    for part, stem in (NETWORKS | optional).items():
+        missing += [f"{part}/{what}" for what in missing_network(folder / part, stem)]
+    missing += _lacks_all(folder, "tokenizer", TOKENIZER)
+    return missing + _lacks_all(folder, "scheduler", SCHEDULER)
+
+
+def _lacks_all(folder: Path, part: str, alternatives: tuple[tuple[str, ...], ...]) -> list[str]:
+    if any(all((folder / part / name).is_file() for name in names) for names in alternatives):
+        return []
+    return [f"{part}/" + " or ".join(" and ".join(names) for names in alternatives)]
+
+
+def missing_network(folder: Path, stem: str) -> list[str]:
+    """Return which of ``config.json`` and the weights named ``stem`` a network's folder lacks."""
+    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    index = folder / f"{stem}.safetensors.index.json"
+    if index.is_file():
+        return missing + [shard for shard in _shards(index) if not (folder / shard).is_file()]
+    whole = (folder / f"{stem}{variant}.safetensors" for variant in ("", ".fp16"))
+    return missing if any(file.is_file() for file in whole) else [*missing, f"{stem}.safetensors"]
+
+
+def _shards(index: Path) -> list[str]:
+    try:
+        return sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TeacherMissing(f"{index} lists no weight shards ({error}): fetch that file again.") from error

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from csd_addon.runtime.errors import RuntimeMissing
+from csd_addon.runtime.steps import run_installer, run_step
+
+PIP = """\
+Looking in links: /wheels
+Collecting numpy==2.4.6 (from -r a.txt)
+  Downloading numpy-2.4.6-cp311.whl (16.1 MB)
+Processing /wheels/torch-2.13.0+cpu-cp311.whl (from -r a.txt)
+Installing collected packages: torch, numpy
+"""
+UV = "Resolved 2 packages in 5ms\nDownloading torch (183MiB)\nInstalled 2 packages in 2ms\n"
+
+
+def command(code: str) -> list[str]:
+    return [sys.executable, "-u", "-c", code]
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (
+            PIP,
+            [
+                ("numpy==2.4.6", 0.4),
+                ("Downloading numpy-2.4.6-cp311.whl (16.1 MB)", None),
+                ("torch-2.13.0+cpu-cp311.whl", 0.75),
+                ("unpacking 2 packages", 0.8),
+            ],
+        ),
+        (
+            UV,
+            [
+                ("Resolved 2 packages in 5ms", None),
+                ("Downloading torch (183MiB)", None),
+                ("Installed 2 packages in 2ms", None),
+            ],
+        ),
+    ],
+)
+def test_both_installers_output_becomes_progress(
+    tmp_path: Path, output: str, expected: list[tuple[str, float | None]]
+) -> None:
+    said: list[tuple[str, float | None]] = []
+    run_installer(
+        command(f"print({output!r}, end='')"),
+        packages=2,
+        log=tmp_path / "log",
+        environment=os.environ,
+        report=lambda phase, detail, fraction: said.append((detail, fraction)),
+    )
+    assert [detail for detail, _ in said] == [detail for detail, _ in expected]
+    assert [fraction for _, fraction in said] == pytest.approx([fraction for _, fraction in expected])
+    assert output in (tmp_path / "log").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("print('ERROR: no such wheel'); print('hint'); exit(2)", "no such wheel (exit status 2)"),
+        ("print('  × No solution found'); exit(1)", "× No solution found (exit status 1)"),
+        ("print('plain trouble'); exit(3)", "plain trouble (exit status 3)"),
+        ("exit(4)", "it said nothing (exit status 4)"),
+        (r"import sys; sys.stdout.buffer.write(b'\xff bytes\n'); exit(5)", "bytes (exit status 5)"),
+    ],
+)
+def test_a_failure_is_one_sentence_with_the_log(tmp_path: Path, code: str, sentence: str) -> None:
+    log = tmp_path / "log"
+    with pytest.raises(RuntimeMissing) as caught:
+        run_step(command(code), log=log, environment=os.environ)
+    assert sentence in str(caught.value) and str(log) in str(caught.value)
+
+
+def test_a_program_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeMissing, match="nowhere could not be started"):
+        run_step([str(tmp_path / "nowhere")], log=tmp_path / "log", environment=os.environ)
+
+
+def test_the_child_is_killed_when_its_reader_gives_up(tmp_path: Path) -> None:
+    def give_up(line: str) -> None:
+        raise KeyboardInterrupt(line.strip())
+
+    start = time.monotonic()
+    code = "import os, time; print(os.getpid()); time.sleep(60)"
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run_step(command(code), log=tmp_path / "log", environment=os.environ, follow=give_up)
+    assert time.monotonic() - start < 30
+    assert subprocess.run(["kill", "-0", str(caught.value)], capture_output=True).returncode != 0
