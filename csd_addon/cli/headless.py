@@ -17,7 +17,6 @@ from typing import Any
 
 import bpy
 
-from ..core.settings import JobSettings
 from ..jobs.folder import JobFolder, read_json, write_json
 from ..jobs.job import Job, exit_code
 from ..jobs.process import make_non_blocking, read_available

@@ -77,7 +77,7 @@ def fill_margin(image: np.ndarray, filled: np.ndarray, radius: int) -> np.ndarra
     flat = image.reshape(-1, image.shape[2])
     result = np.where((index >= 0)[..., None], flat[np.maximum(index, 0)], flat[filled.ravel()].mean(axis=0))
     result[filled] = image[filled]
-    return result
+    return np.asarray(result)
 
 
 def seam_edges(triangles: np.ndarray, corner_uvs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -61,7 +61,8 @@ class MeshData:
     def triangle_areas(self) -> np.ndarray:
         """Areas in object space, (T,) float64."""
         a, b, c = (self.positions[self.triangles[:, k]].astype(np.float64) for k in range(3))
-        return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
+        areas: np.ndarray = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
+        return areas
 
     def uv_areas(self) -> np.ndarray:
         """Signed areas in UV space, (T,) float64; negative where the UV triangle is mirrored."""

@@ -157,7 +157,8 @@ def resolve(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
     overlays = (preferences.get("recipe", {}), preferences.get("presets", {}).get(settings.preset, {}))
     for overlay in overlays:
         _reject_unknown(overlay, Recipe, "the teacher's csd.json")
-        recipe = replace(recipe, **{k: tuple(v) if isinstance(v, list) else v for k, v in overlay.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in overlay.items()}
+        recipe = replace(recipe, **values)
     if settings.iterations:
         recipe = replace(recipe, iterations=settings.iterations)
     if settings.negative:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ..protocol import Hello, Message, ProtocolError, Shutdown, decode, encode
 
@@ -67,7 +67,7 @@ class WorkerProcess:
         self._buffer = b""
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as stream:
-            self._child = subprocess.Popen(
+            self._child: subprocess.Popen[bytes] = subprocess.Popen(
                 list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, cwd=cwd,
                 env=worker_environment(os.environ), **own_group(),
             )  # fmt: skip
@@ -131,7 +131,7 @@ def describe_exit(code: int) -> str:
     return f"The worker ended unexpectedly with exit code {code}."
 
 
-def own_group() -> dict[str, object]:
+def own_group() -> dict[str, Any]:
     """Popen options that keep Ctrl-C in the terminal away from a child; no console window on Windows."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}

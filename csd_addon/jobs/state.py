@@ -83,8 +83,8 @@ def transition(state: JobState, event: Event) -> JobState:
         case WorkerLost(sentence, log):
             return _failed(state, Error("worker", sentence, log))
         case Hello(protocol):
-            sentence = version_mismatch(protocol)
-            return _failed(state, Error("version", sentence)) if sentence else state
+            refusal = version_mismatch(protocol)
+            return _failed(state, Error("version", refusal)) if refusal else state
         case Phase(name, detail):
             return replace(_running(state), phase=name, detail=detail)
         case Progress(iteration, of, seconds_left, norms, memory_mb):

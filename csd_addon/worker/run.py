@@ -26,7 +26,7 @@ from .checkpoint import has_checkpoint
 from .control import Control, JobFailure
 from .device import choose_device, choose_dtype, peak_memory_mb
 from .guidance.prompts import unknown_words
-from .guidance.teacher import DiffusionTeacher, read_preferences
+from .guidance.teacher import DiffusionTeacher, read_preferences, read_vocabulary
 from .render.surface import Surface
 from .render.views import PooledView, sample_pool
 from .serve import Emit
@@ -114,12 +114,12 @@ class _Run:
             recipe = resolve(settings.validate(), preferences)
         except ValueError as error:
             raise JobFailure("input", str(error)) from error
-        vocabulary = preferences.get("vocabulary", [])
+        vocabulary = read_vocabulary(teacher.root)
         unknown = unknown_words(f"{settings.prompt} {settings.negative}", vocabulary) if vocabulary else []
         if unknown:
             self._warn(
                 f"The teacher '{settings.teacher}' does not know: {', '.join(unknown)}. It will follow the other words "
-                "only; its vocabulary is in the README beside it."
+                f"only; its vocabulary is in {teacher.root / 'README.md'}."
             )
         for name in ("depth", "canny"):
             if name not in teacher.conditions:

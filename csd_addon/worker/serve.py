@@ -6,6 +6,7 @@ stray prints of libraries go to the log. Imports nothing heavy, so that the hand
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import queue
@@ -18,7 +19,17 @@ from typing import IO
 
 from ..jobs.folder import JobFolder
 from ..protocol import (
-    Cancel, Done, Error, Hello, Message, Shutdown, Start, StopAndKeep, decode, encode, version_mismatch,
+    Cancel,
+    Done,
+    Error,
+    Hello,
+    Message,
+    Shutdown,
+    Start,
+    StopAndKeep,
+    decode,
+    encode,
+    version_mismatch,
 )  # fmt: skip
 from .control import Control, JobFailure
 
@@ -40,7 +51,9 @@ def serve(run_job: RunJob, source: IO[bytes], channel: IO[bytes]) -> None:
     """Answer messages from ``source`` on ``channel`` until a ``Shutdown`` or the end of ``source``."""
 
     def emit(message: Message) -> None:
-        channel.write(encode(message))
+        # Nobody listens any more: the closed life-line ends the job, which first saves its checkpoint.
+        with contextlib.suppress(BrokenPipeError):
+            channel.write(encode(message))
 
     emit(Hello(versions={"python": platform.python_version()}))
     listener = _Listener(source)

@@ -35,7 +35,7 @@ class Teacher(Protocol):
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Weights of the rows in g. ``text`` + ``negative`` + ``null`` is kappa for the classifier-score rows."""
+    """Weights of the rows in g. ``text + negative + null`` is kappa for ``csd``, 1 for ``sds``."""
 
     text: float
     negative: float = 0.0
@@ -50,9 +50,11 @@ class Coefficients:
 def csd(w1: float = 1.0, w2: float = 0.0, kappa: float = 0.0) -> Coefficients:
     """Classifier score: Eq 7 for w2 = 0, Eq 10 with a negative prompt, Eq 11 with target and removed prompt.
 
-    kappa adds a restoring force; at 0 the drift has no fixed point (the paper).
+    kappa adds a restoring force; at 0 the drift has no fixed point (the paper). It is taken as
+    kappa (eps_y - eps): the noise has mean 0, so subtracting it changes no expectation, but removes nearly all
+    of the variance that kappa eps_y alone would bring (docs/pitfalls.md).
     """
-    return Coefficients(text=w1 + kappa, negative=-w2, null=w2 - w1)
+    return Coefficients(text=w1 + kappa, negative=-w2, null=w2 - w1, noise=-kappa)
 
 
 def sds(weight: float, negative: bool = False) -> Coefficients:

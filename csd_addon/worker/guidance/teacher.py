@@ -3,7 +3,9 @@
 Images are (B, 3, H, W) sRGB-encoded in [0, 1]; x is the model's latent, already scaled (pixels in [-1, 1] for a
 model without a VAE). Whatever the model predicts is converted to eps here and nowhere else:
 
-    eps:  as it is        v:  eps = sqrt(abar) v + sqrt(1 - abar) x_t        x0:  eps = (x_t - sqrt(abar) x0) / sqrt(1 - abar)
+    eps:  as it is
+    v:    eps = sqrt(abar) v + sqrt(1 - abar) x_t
+    x0:   eps = (x_t - sqrt(abar) x0) / sqrt(1 - abar)
 
 Everything is loaded from local folders; nothing is ever downloaded here.
 """
@@ -157,11 +159,20 @@ def to_noise(
 
 def read_preferences(root: Path) -> dict[str, Any]:
     """What the teacher likes: its ``csd.json``, or {} without one. Raises ``JobFailure`` if it is damaged."""
-    path = root / "csd.json"
+    return _read_json(root / "csd.json")
+
+
+def read_vocabulary(root: Path) -> list[str]:
+    """The words that the teacher knows, from its ``vocabulary.json``; [] for a teacher without such a list."""
+    words: list[str] = _read_json(root / "vocabulary.json").get("words", [])
+    return words
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        preferences: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise JobFailure("teacher", f"The teacher's file {path} is damaged: {error}") from error
-    return preferences
+    return values

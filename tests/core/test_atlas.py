@@ -1,0 +1,84 @@
+"""Texel arithmetic: nearest-texel search against brute force, margin, bilinear look-up, seams."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csd_addon.core import atlas
+from tests import shapes
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31 - 1), st.floats(0.005, 0.3))
+def test_nearest_filled_agrees_with_brute_force(seed: int, share: float) -> None:
+    size, radius = 24, 6
+    filled = np.random.default_rng(seed).random((size, size)) < share
+    _, distance = atlas.nearest_filled(filled, radius)
+    points = np.argwhere(filled)
+    grid = np.argwhere(np.ones((size, size)))
+    if len(points) == 0:
+        assert (distance > radius**2).all()
+        return
+    delta = np.abs(grid[:, None] - points[None])
+    delta = np.minimum(delta, size - delta)
+    brute = (delta**2).sum(-1).min(1).reshape(size, size)
+    near = brute <= radius**2
+    assert (distance[near] == brute[near]).all() and (distance[~near] > radius**2).all()
+
+
+def test_index_names_a_filled_texel_at_that_distance() -> None:
+    filled = np.random.default_rng(0).random((32, 32)) < 0.05
+    index, distance = atlas.nearest_filled(filled, 8)
+    rows, columns = np.nonzero(index >= 0)
+    target = index[rows, columns]
+    assert filled.ravel()[target].all()
+    dy, dx = np.abs(rows - target // 32), np.abs(columns - target % 32)
+    dy, dx = np.minimum(dy, 32 - dy), np.minimum(dx, 32 - dx)
+    assert (dy**2 + dx**2 == distance[rows, columns]).all()
+
+
+def test_margin_keeps_charts_is_constant_and_idempotent() -> None:
+    filled = np.zeros((64, 64), dtype=bool)
+    filled[20:30, 20:30] = True
+    image = np.random.default_rng(1).random((64, 64, 3))
+    image[filled] = (0.2, 0.4, 0.6)
+    once = atlas.fill_margin(image, filled, 5)
+    assert np.array_equal(once[filled], image[filled])
+    assert np.allclose(once, (0.2, 0.4, 0.6)), "the margin and the mean are the chart's own colour"
+    mixed = image.copy()
+    mixed[20:25, 20:30] = (0.9, 0.1, 0.1)
+    once = atlas.fill_margin(mixed, filled, 5)
+    assert np.allclose(once[15:20, 22], (0.9, 0.1, 0.1)) and np.allclose(once[30:35, 22], (0.2, 0.4, 0.6))
+    assert np.array_equal(atlas.fill_margin(once, filled, 5), once)
+
+
+def test_bilinear_look_up_hits_texel_centres_and_repeats() -> None:
+    image = np.random.default_rng(2).random((8, 8, 3))
+    uv = np.array([[(3 + 0.5) / 8, 1 - (5 + 0.5) / 8]])
+    assert np.allclose(atlas.sample_bilinear(image, uv), image[5, 3])
+    assert np.allclose(atlas.sample_bilinear(image, uv + [2, -3]), image[5, 3])
+    between = np.array([[4 / 8, 1 - (5 + 0.5) / 8]])
+    assert np.allclose(atlas.sample_bilinear(image, between), image[5, 3:5].mean(0))
+
+
+def test_seams_of_known_meshes() -> None:
+    cube = shapes.cube()
+    assert len(atlas.seam_edges(cube.triangles, cube.corner_uvs)[0]) == 12, "every edge of the cube, no diagonal"
+    torus = shapes.torus(12, 6)
+    assert len(atlas.seam_edges(torus.triangles, torus.corner_uvs)[0]) == 12 + 6
+
+
+def test_seam_error_sees_a_step_and_only_a_step() -> None:
+    cube = shapes.cube()
+    image = np.full((64, 64, 3), 0.5)
+    assert max(atlas.seam_error(image, cube.triangles, cube.corner_uvs)) < 1e-9
+    image[:32] = 0.75
+    mean, largest = atlas.seam_error(image, cube.triangles, cube.corner_uvs)
+    print(f"mean {mean:.2f}, largest {largest:.2f}; the step is 63.75")
+    assert largest <= 63.75 + 1e-9 and mean > 20
+
+
+def test_margin_scales_with_the_size() -> None:
+    assert [atlas.margin_width(size) for size in (64, 512, 1024, 2048, 4096)] == [4, 4, 8, 16, 32]

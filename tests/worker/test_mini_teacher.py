@@ -1,0 +1,171 @@
+"""The bundled teacher: its files load through the library classes alone, and it has learned what it claims.
+
+The held-out images come from training's own generator with a seed that no training shard has. Losses are mean
+squared errors of the predicted noise, equal noise on both sides of every comparison.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderTiny, ControlNetModel, DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from training.captions import caption
+from training.controlnets import predict
+from training.dataset import Dataset, generate
+from training.latent import patches
+from training.text_encoder import tokenize
+
+ROOT = Path(__file__).resolve().parents[2]
+MINI = ROOT / "csd_addon" / "teachers" / "mini"
+HELD_OUT_SEED = 77_000
+TIMES = (600, 700, 800)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def part(kind, name: str):
+    model = kind.from_pretrained(MINI / name, local_files_only=True)
+    return model.float().eval().requires_grad_(False) if isinstance(model, torch.nn.Module) else model
+
+
+@pytest.fixture(scope="module")
+def held_out() -> Dataset:
+    return generate(HELD_OUT_SEED, 48, 1)
+
+
+@pytest.fixture(scope="module")
+def latents(held_out: Dataset) -> torch.Tensor:
+    """[48, 16, 16, 16], as the teacher's encoder makes them."""
+    vae = part(AutoencoderTiny, "vae")
+    images = torch.from_numpy(held_out.images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return vae.encode(images).latents * vae.config.scaling_factor
+
+
+@pytest.fixture(scope="module")
+def text(held_out: Dataset) -> torch.Tensor:
+    """[48, 32, 128] embeddings of one right caption for every image."""
+    rng = np.random.default_rng(0)
+    tokens = tokenize(part(CLIPTokenizer, "tokenizer"), [caption(rng, look) for look in held_out.looks])
+    return part(CLIPTextModel, "text_encoder")(tokens).last_hidden_state
+
+
+@pytest.fixture(scope="module")
+def unet() -> UNet2DConditionModel:
+    return part(UNet2DConditionModel, "unet")
+
+
+def noised(latents: torch.Tensor, time: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise and noised latents at one step of the teacher's own scheduler."""
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(time))
+    scheduler = part(DDPMScheduler, "scheduler")
+    return noise, scheduler.add_noise(latents, noise, torch.full((len(latents),), time))
+
+
+def test_files_are_small_and_free_of_local_paths():
+    files = [path for path in MINI.rglob("*") if path.is_file()]
+    total = sum(path.stat().st_size for path in files)
+    largest = max(path.stat().st_size for path in files)
+    print(f"{len(files)} files, {total / 1e6:.1f} MB (< 30), largest {largest / 1e6:.1f} MB (< 16)")
+    assert total < 30e6
+    assert largest < 16e6
+    for path in files:
+        assert path.suffix in (".json", ".safetensors", ".txt", ".md"), path
+        if path.suffix != ".safetensors":
+            assert "/root" not in path.read_text() and "/home" not in path.read_text(), path
+
+
+def test_tokenizer_knows_the_vocabulary_and_survives_anything_else():
+    tokenizer = part(CLIPTokenizer, "tokenizer")
+    known = json.loads((MINI / "vocabulary.json").read_text())
+    assert {"red", "brick", "wood", "striped"} <= set(known["words"])
+    assert set(known["colours"]) | {w for m in known["materials"] for w in m.split()} <= set(known["words"])
+    tokens = tokenize(tokenizer, ["red brick", "Zürich \N{SNOWMAN} xyzzy " * 20, ""])
+    assert tokens.shape == (3, 32)
+    assert tokenizer.decode(tokens[0], skip_special_tokens=True) == "red brick"
+    assert tokens.max() < part(CLIPTextModel, "text_encoder").config.vocab_size
+
+
+def test_encoder_is_linear_and_local():
+    """The latent of a patch depends on that patch alone, and linearly, so gradients pass undistorted."""
+    vae = part(AutoencoderTiny, "vae")
+    a, b = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    middle = vae.encode((a + b) / 2).latents
+    gap = float((middle - (vae.encode(a).latents + vae.encode(b).latents) / 2).abs().max())
+    changed = a.clone()
+    changed[:, :, 8:12, 20:24] = 0
+    difference = (vae.encode(changed).latents - vae.encode(a).latents).abs().amax(dim=(0, 1))
+    print(f"largest departure from linearity {gap:.2e} (allowed 1e-4)")
+    assert gap < 1e-4
+    assert torch.nonzero(difference > 1e-5).tolist() == [[2, 5]]
+    assert patches(a).shape == (1, 48, 16, 16)
+
+
+def test_decoder_restores_held_out_images(held_out, latents):
+    vae = part(AutoencoderTiny, "vae")
+    decoded = vae.decode(latents / vae.config.scaling_factor).sample / 2 + 0.5
+    images = torch.from_numpy(held_out.images).permute(0, 3, 1, 2).float() / 255
+    psnr = float(-10 * torch.log10((decoded - images).square().mean()))
+    print(f"reconstruction {psnr:.1f} dB (at least 22)")
+    assert psnr > 22
+
+
+def test_right_captions_lower_the_loss(unet, latents, text):
+    """Between t = 600 and 800, where CSD decides on colour and material."""
+    losses = {"right": 0.0, "wrong": 0.0}
+    for time in TIMES:
+        noise, noisy = noised(latents, time)
+        for name, condition in (("right", text), ("wrong", text.roll(1, 0))):
+            losses[name] += float((unet(noisy, time, condition).sample - noise).square().mean()) / len(TIMES)
+    print(f"held-out loss, right caption {losses['right']:.5f}, another image's {losses['wrong']:.5f}")
+    assert losses["right"] < 0.97 * losses["wrong"]
+
+
+@pytest.mark.parametrize("kind", ["depth", "canny"])
+def test_right_conditions_lower_the_loss(unet, latents, text, held_out, kind):
+    controlnet = part(ControlNetModel, f"controlnet_{kind}")
+    images = torch.from_numpy(getattr(held_out, kind)[held_out.buffer]).float()[:, None] / 255
+    images = images.expand(-1, 3, -1, -1).contiguous()
+    losses = {"right": 0.0, "without": 0.0, "wrong": 0.0}
+    for time in TIMES:
+        noise, noisy = noised(latents, time)
+        predictions = {
+            "right": predict(unet, controlnet, noisy, time, text, images),
+            "without": unet(noisy, time, text).sample,
+            "wrong": predict(unet, controlnet, noisy, time, text, images.roll(1, 0)),
+        }
+        for name, predicted in predictions.items():
+            losses[name] += float((predicted - noise).square().mean()) / len(TIMES)
+    print(f"held-out loss with {kind}: " + ", ".join(f"{name} {value:.5f}" for name, value in losses.items()))
+    assert losses["right"] < losses["without"] < losses["wrong"]
+
+
+def test_training_runs_from_nothing_to_a_loadable_teacher(tmp_path):
+    """Every stage, at tiny sizes; a second start finds everything done and is quick."""
+    output = tmp_path / "teacher"
+    command = [sys.executable, "-m", "training", "--smoke", "--processes", "1"]
+    command += ["--work", str(tmp_path / "work"), "--output", str(output)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "unet 3" in done.stdout and "depth 2" in done.stdout and "canny 2" in done.stdout
+    for kind, name in ((UNet2DConditionModel, "unet"), (ControlNetModel, "controlnet_depth"),
+                       (ControlNetModel, "controlnet_canny"), (AutoencoderTiny, "vae")):  # fmt: skip
+        assert next(kind.from_pretrained(output / name, local_files_only=True).parameters()).isfinite().all()
+    command += ["--stage", "unet"]
+    again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120)
+    assert again.returncode == 0 and b"right" not in again.stdout

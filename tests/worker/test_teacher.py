@@ -1,0 +1,151 @@
+"""The diffusers teacher with tiny random models that are saved and loaded back, as the real ones are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from csd_addon.worker.control import JobFailure
+from csd_addon.worker.guidance.teacher import DiffusionTeacher, read_preferences, to_noise
+
+MINI_TOKENIZER = Path(__file__).parents[2] / "csd_addon" / "teachers" / "mini" / "tokenizer"
+CPU = torch.device("cpu")
+
+
+def save_tiny(folder: Path, *, prediction: str = "epsilon", vae: bool = True, controls: bool = True) -> Path:
+    """A Stable-Diffusion-shaped teacher of a few thousand random weights, in diffusers layout."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8, in_channels=4 if vae else 3, out_channels=4 if vae else 3, block_out_channels=(16, 32),
+        layers_per_block=1, cross_attention_dim=32, attention_head_dim=4, norm_num_groups=8,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )  # fmt: skip
+    unet.save_pretrained(folder / "unet")
+    if controls:
+        for name in ("depth", "canny"):
+            net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 16, 16, 16))
+            for weight in net.parameters():
+                torch.nn.init.normal_(weight, std=0.05)
+            net.save_pretrained(folder / f"controlnet_{name}")
+    if vae:
+        AutoencoderKL(
+            block_out_channels=(8, 8, 8, 8), latent_channels=4, norm_num_groups=4,
+            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        ).save_pretrained(folder / "vae")  # fmt: skip
+    text = CLIPTextConfig(
+        vocab_size=2000, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    CLIPTextModel(text).save_pretrained(folder / "text_encoder")
+    DDPMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type=prediction
+    ).save_pretrained(folder / "scheduler")
+    (folder / "tokenizer").symlink_to(MINI_TOKENIZER)
+    return folder
+
+
+def load(folder: Path) -> DiffusionTeacher:
+    return DiffusionTeacher({"root": str(folder)}, CPU, torch.float32, use=("depth", "canny"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> DiffusionTeacher:
+    return load(save_tiny(tmp_path_factory.mktemp("tiny")))
+
+
+def inputs(batch: int = 2, size: int = 64):
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(batch, 3, size, size, generator=generator)
+    conditions = [torch.rand(batch, 3, size, size, generator=generator) for _ in range(2)]
+    return images, torch.tensor([100, 800][:batch]), conditions
+
+
+def test_round_trip_and_shapes(tiny: DiffusionTeacher) -> None:
+    images, t, conditions = inputs()
+    assert tiny.conditions == ("depth", "canny") and tiny.prediction == "epsilon"
+    x = tiny.encode(images)
+    prompts = tiny.embed(["red brick", ""])
+    eps = tiny.predict_noise(x, t, prompts, conditions, [1.0, 1.0])
+    assert x.shape == eps.shape == (2, 4, 8, 8) and eps.dtype == torch.float32
+    assert abs(float(tiny.alphas_cumprod[500]) - 0.2763) < 1e-3
+
+
+def test_control_residuals_are_summed_and_follow_their_scale(tiny: DiffusionTeacher) -> None:
+    images, t, conditions = inputs()
+    x, prompts = tiny.encode(images), tiny.embed(["red brick", "moss"])
+
+    def eps(*scales: float) -> torch.Tensor:
+        return tiny.predict_noise(x, t, prompts, conditions, list(scales))
+
+    assert torch.equal(eps(0, 0), tiny._unet(x, t, encoder_hidden_states=prompts).sample)
+    assert not torch.allclose(eps(1, 0), eps(0, 0)) and not torch.allclose(eps(0, 1), eps(1, 0))
+    assert not torch.allclose(eps(0.5, 0), eps(1, 0))
+    swapped = tiny.predict_noise(x, t, prompts, conditions[::-1], [1.0, 0.0])
+    assert not torch.allclose(swapped, eps(1, 0)), "each net must see its own image"
+
+
+def test_encoder_passes_its_gradient_to_the_pixels(tiny: DiffusionTeacher) -> None:
+    # A linear functional of x must give the pixels W^T g: compare with a finite difference along a direction.
+    images, *_ = inputs(batch=1)
+    images.requires_grad_()
+    direction = torch.randn(images.shape, generator=torch.Generator().manual_seed(2))
+    weights = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    (tiny.encode(images) * weights).sum().backward()
+    analytic = float((images.grad * direction).sum())
+    with torch.no_grad():
+        h = 1e-3
+        ends = [(tiny.encode(images + s * h * direction) * weights).sum().item() for s in (1, -1)]
+    numeric = (ends[0] - ends[1]) / (2 * h)
+    print(f"analytic {analytic:.5f}, numeric {numeric:.5f}, tolerance 2 %")
+    assert numeric == pytest.approx(analytic, rel=0.02, abs=1e-3)
+
+
+def test_conversions_to_noise_are_consistent() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x0, eps = torch.randn(2, 3, 4, 8, 8, generator=generator, dtype=torch.float64)
+    abar = torch.tensor([0.9, 0.5, 0.01], dtype=torch.float64)
+    a, s = abar.sqrt().reshape(-1, 1, 1, 1), (1 - abar).sqrt().reshape(-1, 1, 1, 1)
+    x_t, v = a * x0 + s * eps, a * eps - s * x0
+    for output, kind in ((eps, "epsilon"), (v, "v_prediction"), (x0, "sample")):
+        error = float((to_noise(output, x_t, abar, kind) - eps).abs().max())
+        print(f"{kind}: {error:.1e}, tolerance 1e-9")
+        assert error < 1e-9
+    with pytest.raises(JobFailure, match="flow"):
+        to_noise(eps, x_t, abar, "flow")
+
+
+def test_v_prediction_is_read_from_the_scheduler(tmp_path: Path) -> None:
+    assert load(save_tiny(tmp_path, prediction="v_prediction", controls=False)).prediction == "v_prediction"
+
+
+def test_pixel_teacher_without_vae_or_controlnets(tmp_path: Path) -> None:
+    teacher = load(save_tiny(tmp_path, vae=False, controls=False))
+    images, t, _ = inputs(size=16)
+    x = teacher.encode(images)
+    assert teacher.conditions == () and torch.equal(x, 2 * images - 1)
+    assert teacher.predict_noise(x, t, teacher.embed(["a", "b"]), [], []).shape == x.shape
+
+
+def test_damaged_folders_get_a_sentence(tmp_path: Path) -> None:
+    root = save_tiny(tmp_path / "a", controls=False)
+    (root / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(JobFailure, match="unet"):
+        load(root)
+    (root / "csd.json").write_text("{", encoding="utf-8")
+    with pytest.raises(JobFailure, match=r"csd\.json is damaged"):
+        read_preferences(root)
+    (root / "csd.json").write_text(json.dumps({"recipe": {"kappa": 0}}), encoding="utf-8")
+    assert read_preferences(root) == {"recipe": {"kappa": 0}}
+
+
+def test_half_precision_files_alone_are_found(tmp_path: Path) -> None:
+    root = save_tiny(tmp_path, controls=False)
+    for part in ("unet", "vae", "text_encoder"):
+        for path in (root / part).glob("*.safetensors"):
+            path.rename(path.with_name(path.name.replace(".safetensors", ".fp16.safetensors")))
+    assert load(root).conditions == ()
