@@ -101,7 +101,7 @@ class Recipe:
     iterations: int = 4000
     w1: Schedule = constant(1.0)
     w2: Schedule = (0.0, 1.0, 0.5, 0.5)
-    kappa: float = 0.05
+    kappa: Schedule = constant(0.05)
     weighting: str = "sigma2"
     t_min: Schedule = (0.125, 0.2, 0.02, 0.125)
     t_max: Schedule = (0.125, 0.8, 0.5, 0.125)
@@ -140,7 +140,7 @@ PRESETS: dict[str, Recipe] = {
     ),
     "balanced": Recipe(),
     "paper": Recipe(
-        iterations=10_000, w2=(0.0, 1.0, 0.5, 1.0), kappa=0.0, t_min=constant(0.02), t_max=(0.5, 0.98, 0.5, 0.5),
+        iterations=10_000, w2=(0.0, 1.0, 0.5, 1.0), kappa=constant(0.0), t_min=constant(0.02), t_max=(0.5, 0.98, 0.5, 0.5),
         control_depth=constant(1.0), control_canny=constant(1.0), elevation=(-10.0, 45.0), close_up_share=0.0,
         finest=4096, rate_grid=0.001, betas=(0.9, 0.999),
     ),

@@ -106,10 +106,9 @@ class Synthesis:
         self.iteration = load_checkpoint(path, self.field, self.optimizer, self.generator)
 
     def _draw_views(self) -> list[PooledView]:
-        """One random view from each of B equal parts of the pool (neighbours in the pool lie far apart)."""
-        count = self.recipe.views_per_step
-        chosen = torch.randint(len(self.pool), (count,), generator=self.generator).tolist()
-        return [self.pool[i] for i in chosen]
+        """B neighbours from a random place in the pool: its golden-ratio azimuths lie far apart."""
+        start = int(torch.randint(len(self.pool), (), generator=self.generator))
+        return [self.pool[(start + i) % len(self.pool)] for i in range(self.recipe.views_per_step)]
 
     def _backgrounds(self, count: int) -> torch.Tensor:
         """(count, 3): half of them random colours, the others white to dark grey, so none sticks to the surface."""
@@ -122,7 +121,7 @@ class Synthesis:
         if self.loss == "sds":
             return score.sds(self.recipe.sds_weight, negative=bool(self.recipe.negative))
         w2 = at(self.recipe.w2, progress) if self.recipe.negative else 0.0
-        return score.csd(at(self.recipe.w1, progress), w2, self.recipe.kappa)
+        return score.csd(at(self.recipe.w1, progress), w2, at(self.recipe.kappa, progress))
 
     def _prompts(
         self, views: Sequence[PooledView], coefficients: score.Coefficients

@@ -49,9 +49,9 @@ def test_json_round_trip_refuses_unknown_settings() -> None:
 
 
 def test_teacher_is_laid_over_preset_and_artist_over_both() -> None:
-    wishes = {"recipe": {"kappa": 0.2, "iterations": 300}, "presets": {"draft": {"iterations": 100, "fov": [20, 30]}}}
+    wishes = {"recipe": {"kappa": [0, 0.2, 0.2, 0], "iterations": 300}, "presets": {"draft": {"iterations": 100, "fov": [20, 30]}}}
     draft = resolve(JobSettings(prompt="x", preset="draft"), wishes)
-    assert (draft.kappa, draft.iterations, draft.fov) == (0.2, 100, (20, 30))
+    assert (draft.kappa, draft.iterations, draft.fov) == ((0, 0.2, 0.2, 0), 100, (20, 30))
     assert resolve(SETTINGS, wishes).iterations == 300
     assert resolve(JobSettings(prompt="x", iterations=7, negative="n"), wishes).iterations == 7
     assert resolve(JobSettings(prompt="x", negative="n"), wishes).negative == "n"
@@ -61,6 +61,6 @@ def test_teacher_is_laid_over_preset_and_artist_over_both() -> None:
 
 def test_paper_preset_is_the_published_method() -> None:
     paper = PRESETS["paper"]
-    assert paper.kappa == 0 and at(paper.w1, 0.3) == 1 and at(paper.w2, 0) == 1 and at(paper.w2, 1) == 0.5
+    assert at(paper.kappa, 0.5) == 0 and at(paper.w1, 0.3) == 1 and at(paper.w2, 0) == 1 and at(paper.w2, 1) == 0.5
     assert at(paper.t_max, 0.49) == 0.98 and at(paper.t_max, 0.5) == 0.5
     assert all(isinstance(recipe, Recipe) and recipe.albedo[0] > 0 for recipe in PRESETS.values())
