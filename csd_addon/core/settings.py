@@ -140,9 +140,9 @@ PRESETS: dict[str, Recipe] = {
     ),
     "balanced": Recipe(),
     "paper": Recipe(
-        iterations=10_000, w2=(0.0, 1.0, 0.5, 1.0), kappa=constant(0.0), t_min=constant(0.02), t_max=(0.5, 0.98, 0.5, 0.5),
-        control_depth=constant(1.0), control_canny=constant(1.0), elevation=(-10.0, 45.0), close_up_share=0.0,
-        finest=4096, rate_grid=0.001, betas=(0.9, 0.999),
+        iterations=10_000, w2=(0.0, 1.0, 0.5, 1.0), kappa=constant(0.0),
+        t_min=constant(0.02), t_max=(0.5, 0.98, 0.5, 0.5), control_depth=constant(1.0), control_canny=constant(1.0),
+        elevation=(-10.0, 45.0), close_up_share=0.0, finest=4096, rate_grid=0.001, betas=(0.9, 0.999),
     ),
 }  # fmt: skip
 

@@ -32,6 +32,8 @@ class Job:
     def start(self, *, resume: bool = False) -> None:
         """Ask the worker to run the job; ``resume`` continues from its checkpoint."""
         self._apply(Launched())
+        # A warm worker now writes its log into this job's folder (worker/serve.py).
+        self.worker.log = self.folder.log
         self.worker.last_heard = time.monotonic()
         self.worker.send(Start(str(self.folder.path), resume))
 

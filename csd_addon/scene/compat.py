@@ -5,7 +5,14 @@ from __future__ import annotations
 import bpy
 
 
-def enable_nodes(material: bpy.types.Material) -> None:
-    """Give ``material`` a node tree. Delete when the minimum is 5.0: there every material has one."""
-    if bpy.app.version < (5, 0, 0):
-        material.use_nodes = True
+def enable_nodes(material: bpy.types.Material) -> bool:
+    """Give ``material`` a node tree; returns whether it had none. Delete at 5.0: there every material has one."""
+    if bpy.app.version >= (5, 0, 0) or material.use_nodes:
+        return False
+    material.use_nodes = True
+    return True
+
+
+def disable_nodes(material: bpy.types.Material) -> None:
+    """The inverse of an ``enable_nodes`` that returned True. Delete with it."""
+    material.use_nodes = False

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Vector
+from mathutils import Matrix
 
 from ..core.views import View, framing_distance
 
@@ -25,11 +25,12 @@ _SAMPLES = 16
 
 
 def render_contact_sheet(objects: Sequence[bpy.types.Object], path: Path) -> None:
-    """Write a PNG with all ``VIEWS`` of ``objects``, ``COLUMNS`` to a row, to ``path``."""
+    """Write a PNG with all ``VIEWS`` of ``objects``, ``COLUMNS`` to a row. Raises ``OSError`` where that fails."""
     scene = _studio(objects)
     try:
         with TemporaryDirectory() as folder:
-            tiles = [_render(scene, objects, view, Path(folder) / f"{i}.png") for i, view in enumerate(VIEWS)]
+            bounds = _bounds(objects)
+            tiles = [_render(scene, *bounds, view, Path(folder) / f"{i}.png") for i, view in enumerate(VIEWS)]
         rows = [np.concatenate(tiles[i : i + COLUMNS], axis=1) for i in range(0, len(tiles), COLUMNS)]
         # Blender's rows run from the bottom: the first row of tiles goes last.
         _save(np.concatenate(rows[::-1], axis=0), path)
@@ -62,10 +63,9 @@ def _studio(objects: Sequence[bpy.types.Object]) -> bpy.types.Scene:
 
 
 def _render(
-    scene: bpy.types.Scene, objects: Sequence[bpy.types.Object], angles: tuple[float, float], path: Path
+    scene: bpy.types.Scene, center: np.ndarray, radius: float, angles: tuple[float, float], path: Path
 ) -> np.ndarray:
-    """One tile, (TILE, TILE, 4) float32, rows from the bottom."""
-    center, radius = _bounds(objects)
+    """One tile, (TILE, TILE, 4) float32, rows from the bottom, of what lies within ``radius`` of ``center``."""
     view = View(*angles, framing_distance(_FOV, 0.92), _FOV)
     camera = np.linalg.inv(view.world_to_camera())
     camera[:3, 3] = center + radius * camera[:3, 3]
@@ -82,9 +82,20 @@ def _render(
 
 
 def _bounds(objects: Sequence[bpy.types.Object]) -> tuple[np.ndarray, float]:
-    corners = np.array([obj.matrix_world @ Vector(corner) for obj in objects for corner in obj.bound_box])
-    center = (corners.min(axis=0) + corners.max(axis=0)) / 2
-    return center, float(np.linalg.norm(corners - center, axis=1).max()) or 1.0
+    """Centre (3,) and radius of the evaluated vertices in world space."""
+    points = np.concatenate([_world_vertices(obj) for obj in objects])
+    center = (points.min(axis=0) + points.max(axis=0)) / 2
+    return center, float(np.linalg.norm(points - center, axis=1).max()) or 1.0
+
+
+def _world_vertices(obj: bpy.types.Object) -> np.ndarray:
+    evaluated = obj.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    mesh = evaluated.to_mesh()
+    vertices = np.empty(3 * len(mesh.vertices), np.float32)
+    mesh.vertices.foreach_get("co", vertices)
+    evaluated.to_mesh_clear()
+    matrix = np.array(obj.matrix_world)
+    return vertices.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def _save(pixels: np.ndarray, path: Path) -> None:
@@ -93,8 +104,12 @@ def _save(pixels: np.ndarray, path: Path) -> None:
     sheet.pixels.foreach_set(pixels.ravel())
     sheet.filepath_raw = str(path)
     sheet.file_format = "PNG"
-    sheet.save()
-    bpy.data.images.remove(sheet)
+    try:
+        sheet.save()
+    except RuntimeError as error:
+        raise OSError(f"The preview {path} can't be written: {str(error).strip()}") from error
+    finally:
+        bpy.data.images.remove(sheet)
 
 
 def _dismantle(scene: bpy.types.Scene) -> None:

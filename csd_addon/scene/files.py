@@ -40,6 +40,9 @@ def open_file(path: Path) -> None:
             _IMPORTERS[suffix](str(path))
     except RuntimeError as error:
         raise ValueError(f"Blender can't read {path}: {str(error).strip()}") from error
+    # Some importers take a damaged file for an empty one, or for a mesh without faces.
+    if suffix != ".blend" and not any(o.type != "MESH" or o.data.polygons for o in bpy.data.objects):
+        raise ValueError(f"Blender can't read {path}: it found no faces in it; the file is empty or damaged.")
 
 
 def open_suzanne() -> None:

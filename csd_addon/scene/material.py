@@ -1,58 +1,59 @@
 """The texture on the object's own material, and its removal.
 
 We add three labelled nodes (UV map, image, frame) and one link into Base Color. Nothing is deleted: the former
-link is remembered on the image node and comes back with ``revert``. Our nodes are found again by the custom
-property ``csd_role``, never by name. A material that other objects use is copied for this object first.
+link and the former active node are remembered on the image node and come back with ``revert``. Our nodes are found
+again by the custom property ``csd_role``, never by name. A material that other objects use is copied for this
+object first.
 """
 
 from __future__ import annotations
 
-import bpy
+from collections.abc import Iterable
 
-from .compat import enable_nodes
+import bpy
+import numpy as np
+
+from .compat import disable_nodes, enable_nodes
 
 ROLE = "csd_role"
 _FORMER = "csd_former_source"
 _TARGET = "csd_target"
+_ACTIVE = "csd_former_active"
 _ORIGINAL = "csd_original"
+# On a material that we made: "slot" where we added its slot too, else "material".
 _CREATED = "csd_created"
+_NODELESS = "csd_had_no_nodes"
 LABEL = "CSD Texture"
 
 
 def apply_texture(obj: bpy.types.Object, image: bpy.types.Image, uv_map: str) -> list[str]:
     """Show ``image`` through the UV layer ``uv_map`` as the base colour of every material of ``obj``.
 
-    Returns sentences about what the artist may not expect (a material that had to be copied or created).
+    A texture that we put there before is replaced. Returns sentences about what the artist may not expect (a
+    material that had to be copied or created).
     """
     notes: list[str] = []
     if not obj.material_slots:
-        obj.data.materials.append(_new_material(obj))
+        obj.data.materials.append(_new_material(obj, "slot"))
         notes.append(f"'{obj.name}' had no material; a new one was added.")
+    copies: dict[bpy.types.Material, bpy.types.Material] = {}
     for slot in obj.material_slots:
-        _own_material(obj, slot, notes)
-    for material in {slot.material for slot in obj.material_slots}:
-        _add_nodes(material, image, uv_map)
+        _own_material(obj, slot, copies, notes)
+    materials = {slot.material for slot in obj.material_slots}
+    former = {picture for material in materials for picture in _add_nodes(material, image, uv_map)}
+    _remove_unused(bpy.data.images, former)
     return notes
 
 
 def revert(obj: bpy.types.Object) -> int:
     """Remove all that ``apply_texture`` added to ``obj``. Returns the number of materials that were put back."""
-    count = 0
-    for slot in list(obj.material_slots):
-        material = slot.material
-        if material is None or not _own_nodes(material):
-            continue
-        count += 1
-        images = _remove_nodes(material)
-        if _ORIGINAL in material:
-            slot.material = material[_ORIGINAL]
-        elif _CREATED in material:
-            _remove_created(obj, slot)
-        if material.users == 0:
-            bpy.data.materials.remove(material)
-        for image in images:
-            if image.users == 0:
-                bpy.data.images.remove(image)
+    materials = {slot.material for slot in obj.material_slots if slot.material and _own_nodes(slot.material)}
+    images = {picture for material in materials for picture in _remove_nodes(material)}
+    for slot in [slot for slot in obj.material_slots if slot.material in materials]:
+        _give_back(obj, slot)
+    count = len(materials)
+    _remove_unused(bpy.data.materials, materials)
+    _remove_unused(bpy.data.images, images)
     return count
 
 
@@ -65,26 +66,32 @@ def base_color_image(obj: bpy.types.Object) -> bpy.types.Image | None:
     return None
 
 
-def _new_material(obj: bpy.types.Object) -> bpy.types.Material:
+def _new_material(obj: bpy.types.Object, created: str) -> bpy.types.Material:
     material = bpy.data.materials.new(obj.name)
     enable_nodes(material)
-    material[_CREATED] = True
+    material[_CREATED] = created
     return material
 
 
-def _own_material(obj: bpy.types.Object, slot: bpy.types.MaterialSlot, notes: list[str]) -> None:
-    """Make sure the slot has a material that only this object (or its shared mesh) uses."""
+def _own_material(
+    obj: bpy.types.Object,
+    slot: bpy.types.MaterialSlot,
+    copies: dict[bpy.types.Material, bpy.types.Material],
+    notes: list[str],
+) -> None:
+    """Make sure the slot has a material with nodes that only this object (or its shared mesh) uses."""
     material = slot.material
     if material is None:
-        slot.material = _new_material(obj)
+        slot.material = _new_material(obj, "material")
         notes.append(f"An empty material slot of '{obj.name}' got a new material.")
+    elif material in copies:
+        slot.material = copies[material]
     elif material.library or _used_elsewhere(material, obj):
-        copy = material.copy()
-        copy[_ORIGINAL] = material
-        slot.material = copy
+        slot.material = copies[material] = material.copy()
+        slot.material[_ORIGINAL] = material
         notes.append(f"The material '{material.name}' is used by other objects too; '{obj.name}' got its own copy.")
-    else:
-        enable_nodes(material)
+    if enable_nodes(slot.material):
+        slot.material[_NODELESS] = True
 
 
 def _used_elsewhere(material: bpy.types.Material, obj: bpy.types.Object) -> bool:
@@ -92,9 +99,11 @@ def _used_elsewhere(material: bpy.types.Material, obj: bpy.types.Object) -> bool
     return any(slot.material is material for other in others for slot in other.material_slots)
 
 
-def _add_nodes(material: bpy.types.Material, image: bpy.types.Image, uv_map: str) -> None:
-    _remove_nodes(material)
+def _add_nodes(material: bpy.types.Material, image: bpy.types.Image, uv_map: str) -> list[bpy.types.Image]:
+    """Our nodes in place of those of an earlier run, whose images are returned."""
+    former = _remove_nodes(material)
     tree = material.node_tree
+    active = tree.nodes.active.name if tree.nodes.active else ""
     shader = _principled(tree)
     texture = _labelled(tree, "ShaderNodeTexImage", "image")
     texture.image = image
@@ -107,9 +116,9 @@ def _add_nodes(material: bpy.types.Material, image: bpy.types.Image, uv_map: str
     tree.links.new(layer.outputs[0], texture.inputs["Vector"])
     _take_over(tree, shader.inputs["Base Color"], texture)
     # The active image node is what Solid shading with Texture colour shows.
-    for node in tree.nodes:
-        node.select = node is texture
+    texture[_ACTIVE] = active
     tree.nodes.active = texture
+    return former
 
 
 def _labelled(tree: bpy.types.NodeTree, kind: str, role: str) -> bpy.types.Node:
@@ -161,6 +170,7 @@ def _remove_nodes(material: bpy.types.Material) -> list[bpy.types.Image]:
             target = _socket(tree, node[_TARGET], "inputs")
             if source and target:
                 tree.links.new(source, target)
+    _restore_active(tree)
     for node in _own_nodes(material):
         tree.nodes.remove(node)
     return images
@@ -172,8 +182,42 @@ def _socket(tree: bpy.types.NodeTree, address: list[str], side: str) -> bpy.type
     return next((s for s in getattr(node, side) if s.identifier == address[1]), None) if node else None
 
 
-def _remove_created(obj: bpy.types.Object, slot: bpy.types.MaterialSlot) -> None:
-    """Take away a material that we made; its slot goes too if it is the only one, which we added."""
-    slot.material = None
-    if len(obj.material_slots) == 1:
-        obj.data.materials.clear()
+def _restore_active(tree: bpy.types.NodeTree) -> None:
+    """Make the node active that was so before ours, unless the artist has chosen another one meanwhile."""
+    former = tree.nodes.get(tree.nodes.active.get(_ACTIVE, "")) if tree.nodes.active else None
+    if former:
+        # Blender selects what becomes active.
+        selected = former.select
+        tree.nodes.active = former
+        former.select = selected
+
+
+def _give_back(obj: bpy.types.Object, slot: bpy.types.MaterialSlot) -> None:
+    """Put into ``slot`` what was there before; a slot that we added goes too, unless there are more by now."""
+    material = slot.material
+    if _ORIGINAL in material:
+        slot.material = material[_ORIGINAL]
+    elif _CREATED in material:
+        slot.material = None
+        if material[_CREATED] == "slot" and len(obj.material_slots) == 1:
+            _remove_slots(obj.data)
+    elif _NODELESS in material:
+        del material[_NODELESS]
+        disable_nodes(material)
+
+
+def _remove_slots(mesh: bpy.types.Mesh) -> None:
+    """Empty the list of materials; Blender would reset the faces' material indices with it."""
+    indices = None
+    if "material_index" in mesh.attributes:
+        indices = np.empty(len(mesh.polygons), np.int32)
+        mesh.polygons.foreach_get("material_index", indices)
+    mesh.materials.clear()
+    if indices is not None:
+        mesh.polygons.foreach_set("material_index", indices)
+
+
+def _remove_unused(collection: bpy.types.bpy_prop_collection, blocks: Iterable[bpy.types.ID]) -> None:
+    for block in blocks:
+        if block.users == 0:
+            collection.remove(block)

@@ -71,8 +71,8 @@ def _oriented(mesh: MeshData, obj: bpy.types.Object) -> MeshData:
     if abs(determinant) < 1e-30:
         raise ValueError(f"'{obj.name}' is scaled to nothing along an axis; apply or repair its scale.")
     positions = (mesh.positions.astype(np.float64) @ linear.T).astype(np.float32)
-    # Normals transform with the inverse transpose: rows times the inverse.
-    normals = mesh.corner_normals.astype(np.float64) @ np.linalg.inv(linear) * np.sign(determinant)
+    # Normals transform with the inverse transpose: rows times the inverse. Outside stays outside under a mirror.
+    normals = mesh.corner_normals.astype(np.float64) @ np.linalg.inv(linear)
     lengths = np.linalg.norm(normals, axis=2, keepdims=True)
     normals = (normals / np.where(lengths > 0, lengths, 1)).astype(np.float32)
     order = [0, 1, 2] if determinant > 0 else [0, 2, 1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import bpy
 import numpy as np
@@ -22,16 +24,32 @@ def unwrap_into_new_layer(obj: bpy.types.Object) -> str:
     mesh = obj.data
     if not mesh.is_editable:
         raise ValueError(f"'{obj.name}' comes from a linked library and has no UV map; make it local first.")
-    uvs = _smart_project(mesh)
-    had_layers = len(mesh.uv_layers) > 0
-    layer = mesh.uv_layers.new(name=LAYER_NAME, do_init=False)
-    if layer is None:
-        raise ValueError(f"'{obj.name}' can't take another UV map; remove one of its {len(mesh.uv_layers)} layers.")
-    layer.uv.foreach_set("vector", uvs)
-    if not had_layers:
-        layer.active_render = True
-    mesh.update()
-    return layer.name
+    with _object_mode():
+        uvs = _smart_project(mesh)
+        had_layers = len(mesh.uv_layers) > 0
+        layer = mesh.uv_layers.new(name=LAYER_NAME, do_init=False)
+        if layer is None:
+            raise ValueError(f"'{obj.name}' can't take another UV map; remove one of its {len(mesh.uv_layers)} layers.")
+        layer.uv.foreach_set("vector", uvs)
+        if not had_layers:
+            layer.active_render = True
+        mesh.update()
+        # Leaving this block may enter Edit Mode again, which invalidates ``layer``.
+        return layer.name
+
+
+@contextmanager
+def _object_mode() -> Iterator[None]:
+    """Object Mode for a while: in Edit Mode the mesh is stale and its layers can't be filled."""
+    former = bpy.context.view_layer.objects.active
+    mode = former.mode if former else "OBJECT"
+    if mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    try:
+        yield
+    finally:
+        if mode != "OBJECT":
+            bpy.ops.object.mode_set(mode=mode)
 
 
 def _smart_project(mesh: bpy.types.Mesh) -> np.ndarray:
@@ -40,9 +58,6 @@ def _smart_project(mesh: bpy.types.Mesh) -> np.ndarray:
     helper = bpy.data.objects.new("CSD unwrap", copy)
     layer = bpy.context.view_layer
     former, selected = layer.objects.active, [o for o in layer.objects if o.select_get()]
-    mode = former.mode if former else "OBJECT"
-    if mode != "OBJECT":
-        bpy.ops.object.mode_set(mode="OBJECT")
     try:
         bpy.context.scene.collection.objects.link(helper)
         for other in selected:
@@ -65,5 +80,3 @@ def _smart_project(mesh: bpy.types.Mesh) -> np.ndarray:
         layer.objects.active = former
         for other in selected:
             other.select_set(True)
-        if mode != "OBJECT":
-            bpy.ops.object.mode_set(mode=mode)

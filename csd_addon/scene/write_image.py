@@ -6,6 +6,7 @@ where the row order changes. The colour space is sRGB.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import bpy
@@ -21,11 +22,19 @@ def load_image(path: Path, name: str, *, pack: bool) -> bpy.types.Image:
         image = bpy.data.images.load(str(path), check_existing=False)
     except RuntimeError as error:
         raise ValueError(f"The texture {path} can't be loaded: {error}") from error
+    # Blender makes an image of any file and notices only when it looks for pixels.
+    if not all(image.size):
+        bpy.data.images.remove(image)
+        raise ValueError(f"The texture {path} can't be loaded: the file is damaged or no image.")
     image.name = name
     image.colorspace_settings.name = "sRGB"
     if pack:
         image.pack()
         image.filepath = f"//textures/{path.name}"
+    elif bpy.data.filepath:
+        # Saving a file elsewhere keeps absolute paths. Windows knows no relative path to another drive.
+        with contextlib.suppress(ValueError):
+            image.filepath = bpy.path.relpath(str(path))
     return image
 
 

@@ -8,7 +8,6 @@ import sys
 import bpy
 
 from ..cli.arguments import UsageError, parser, texture_request
-from ..cli.headless import run_request
 from ..cli.progress import ProgressLine
 
 _handle: object = None
@@ -33,6 +32,9 @@ def run(argv: list[str]) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    # Imported here: headless imports this package.
+    from ..cli.headless import run_request
+
     line = ProgressLine()
 
     def say(message: bytes) -> None:

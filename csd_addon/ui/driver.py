@@ -62,30 +62,52 @@ def prepare(obj: bpy.types.Object, settings: JobSettings, folder: JobFolder) -> 
     mesh = read_mesh(obj, settings.uv_map)
     notes = _checked(check_mesh(mesh, obj.name))
     uv_map, new_layer = _uv_layer(obj, mesh, settings.uv_map, notes)
-    if new_layer:
-        mesh = read_mesh(obj, new_layer)
-    settings = replace(settings, uv_map=uv_map)
+    task = Task(ObjectKey.of(obj), folder, replace(settings, uv_map=uv_map), new_layer, tuple(notes))
+    try:
+        _write_job(task, read_mesh(obj, new_layer) if new_layer else mesh, teacher)
+    except (ValueError, OSError):
+        discard(task)
+        raise
+    return task
+
+
+def _write_job(task: Task, mesh: MeshData, teacher: dict[str, str]) -> None:
+    name, folder = task.key.name, task.folder
+    if task.new_layer and any(problem.severity == "error" for problem in check_uvs(mesh, name)):
+        raise ValueError(
+            f"After its modifiers '{name}' has no UV map: apply the modifier that rebuilds the mesh, or turn it off."
+        )
     folder.create()
     mesh.save(folder.mesh)
     job = {
-        "protocol": PROTOCOL_VERSION, "kind": "texture", "object": obj.name, "settings": settings.to_json(),
+        "protocol": PROTOCOL_VERSION, "kind": "texture", "object": name, "settings": task.settings.to_json(),
         "teacher": teacher,
         "versions": {"blender": bpy.app.version_string, "python": platform.python_version()},
     }  # fmt: skip
     write_json(folder.job, job)
-    return Task(ObjectKey.of(obj), folder, settings, new_layer, tuple(notes))
 
 
 def launch(task: Task, *, resume: bool = False) -> Job:
-    """Start the task's job in the shared worker. Raises ``RuntimeMissing`` or ``OSError`` if there is none."""
-    job = Job(task.folder, shared_worker(task.folder))
+    """Start the task's job in the shared worker.
+
+    Raises ``RuntimeMissing`` or ``OSError`` if there is none; then the object is as it was before ``prepare``.
+    """
+    try:
+        job = Job(task.folder, shared_worker(task.folder))
+    except (RuntimeMissing, OSError):
+        discard(task)
+        raise
     job.start(resume=resume)
     return job
 
 
 def run_blocking(task: Task, *, on_change: Callable[[JobState, Job], None] | None = None, resume: bool = False) -> Job:
     """Run the task to its end in this call: the driver of scripts and ``--background``, where timers don't fire."""
-    job = launch(task, resume=resume)
+    return wait(launch(task, resume=resume), on_change=on_change)
+
+
+def wait(job: Job, *, on_change: Callable[[JobState, Job], None] | None = None) -> Job:
+    """Wait for a started job; Ctrl-C cancels it."""
     try:
         job.wait((lambda state: on_change(state, job)) if on_change else None)
     except KeyboardInterrupt:
@@ -102,8 +124,16 @@ def finish(task: Task, image_path: Path, *, pack: bool) -> list[str]:
     obj = task.key.find()
     if obj is None:
         raise ValueError(f"The object '{task.key.name}' is gone; its texture is kept in {image_path}.")
-    image = load_image(image_path, f"{obj.name}_basecolor", pack=pack)
-    return [*task.notes, *apply_texture(obj, image, task.settings.uv_map)]
+    name = f"{obj.name}_basecolor"
+    try:
+        image = load_image(image_path, name, pack=pack)
+    except ValueError:
+        discard(task)
+        raise
+    notes = [*task.notes, *apply_texture(obj, image, task.settings.uv_map)]
+    # An earlier texture of this object had the name until now.
+    image.name = name
+    return notes
 
 
 def discard(task: Task) -> None:

@@ -1,6 +1,7 @@
 """The operators. ``execute`` alone does the job (scripts, ``--background``); ``invoke`` and ``modal`` only wait."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import bpy
 
 from ..jobs.folder import new_folder
+from ..jobs.job import Job
 from ..jobs.process import make_non_blocking, own_group, program_folder, read_available
 from ..jobs.state import JobState
 from ..runtime.errors import RuntimeMissing, TeacherMissing
@@ -41,9 +43,8 @@ class CSD_OT_texture(SettingsMixin, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Texture the active object and return when the texture is on it."""
         try:
-            task = self._prepare(context)
-            job = driver.run_blocking(task)
-            return self._conclude(task, job.state)
+            task, job = self._start(context)
+            return self._conclude(task, driver.wait(job).state)
         except _REFUSALS as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -51,8 +52,7 @@ class CSD_OT_texture(SettingsMixin, bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Start the job and let Blender go on; ``modal`` finishes it."""
         try:
-            task = self._prepare(context)
-            session.begin(task, driver.launch(task))
+            session.begin(*self._start(context))
         except _REFUSALS as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -77,9 +77,15 @@ class CSD_OT_texture(SettingsMixin, bpy.types.Operator):
             self.report({"ERROR"}, str(error))
             return self._leave(context, {"CANCELLED"})
 
-    def _prepare(self, context: bpy.types.Context) -> driver.Task:
+    def _start(self, context: bpy.types.Context) -> tuple[driver.Task, Job]:
+        """Check everything, write the job folder and start; a refusal leaves nothing behind."""
         folder = new_folder(Paths(default_base()).jobs)
-        return driver.prepare(context.object, read_settings(context.scene, self), folder)
+        try:
+            task = driver.prepare(context.object, read_settings(context.scene, self), folder)
+            return task, driver.launch(task)
+        except _REFUSALS:
+            shutil.rmtree(folder.path)
+            raise
 
     def _conclude(self, task: driver.Task, state: JobState) -> set[str]:
         """Put the result on the object, or say why there is none."""

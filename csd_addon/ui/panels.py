@@ -1,5 +1,7 @@
 """The N-panel tab "CSD". Draws what is already known; computes nothing."""
 
+import textwrap
+
 import bpy
 
 from ..scene.material import base_color_image
@@ -50,7 +52,7 @@ def _draw_progress(layout: bpy.types.UILayout, state: object) -> None:
 def _draw_start(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     obstacle = _obstacle(context)
     if obstacle:
-        layout.label(text=obstacle, icon="INFO")
+        _draw_sentence(layout, context, obstacle, "INFO")
     if "not installed" in session.runtime_sentence():
         layout.operator("csd.install_runtime", icon="IMPORT")
     column = layout.column()
@@ -61,8 +63,17 @@ def _draw_start(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         layout.operator("csd.revert", icon="LOOP_BACK")
     last = session.last_state()
     if last and last.error:
-        layout.label(text=last.error.sentence, icon="ERROR")
+        _draw_sentence(layout, context, last.error.sentence, "ERROR")
         layout.operator("csd.copy_log", icon="COPYDOWN")
+
+
+def _draw_sentence(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, icon: str) -> None:
+    """A label that breaks its lines: Blender would cut the middle out."""
+    letter = 6.5 * context.preferences.system.ui_scale
+    column = layout.column(align=True)
+    for line in textwrap.wrap(sentence, max(20, int(context.region.width / letter) - 4)):
+        column.label(text=line, icon=icon)
+        icon = "BLANK1"
 
 
 def _obstacle(context: bpy.types.Context) -> str | None:

@@ -35,7 +35,7 @@ class SettingsMixin:
         name="Prompt", default=_DEFAULT["prompt"], description="What the texture should show, for example 'red brick'"
     )
     negative: StringProperty(
-        name="Negative Prompt", default=_DEFAULT["negative"],
+        name="Negative", default=_DEFAULT["negative"],
         description="What it should not show; empty for the teacher's own choice",
     )
     preset: EnumProperty(

@@ -69,7 +69,8 @@ class _Run:
             teacher = _load_teacher(job["teacher"], device)
             recipe = self._recipe(settings, teacher)
         generator = torch.Generator().manual_seed(settings.seed)
-        normalization = Normalization.of(mesh.positions)
+        # Loose vertices may lie anywhere; only what has faces is looked at.
+        normalization = Normalization.of(mesh.positions[np.unique(mesh.triangles)])
         with self._phase("views", "Looking at the object from all sides"):
             surface = Surface.of(mesh, normalization, device)
             pool = self._views(surface, recipe, generator, teacher)

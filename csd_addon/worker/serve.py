@@ -57,11 +57,14 @@ def serve(run_job: RunJob, source: IO[bytes], channel: IO[bytes]) -> None:
 
     emit(Hello(versions={"python": platform.python_version()}))
     listener = _Listener(source)
-    while not isinstance(message := listener.inbox.get(), Shutdown):
+    while True:
+        message, control = listener.inbox.get()
+        if isinstance(message, Shutdown):
+            return
         if isinstance(message, Hello) and (sentence := version_mismatch(message.protocol)):
             emit(Error("version", sentence))
         elif isinstance(message, Start):
-            run_in_folder(run_job, message, listener.begin_job(), emit)
+            run_in_folder(run_job, message, control, emit)
 
 
 def run_in_folder(run_job: RunJob, start: Start, control: Control, emit: Emit) -> None:
@@ -104,14 +107,9 @@ class _Listener:
     """Reads Blender's messages on a thread, so that requests reach a job that is busy computing."""
 
     def __init__(self, source: IO[bytes]) -> None:
-        self.inbox: queue.Queue[Message] = queue.Queue()
+        self.inbox: queue.Queue[tuple[Message, Control]] = queue.Queue()
         self._control = Control()
         threading.Thread(target=self._listen, args=(source,), daemon=True).start()
-
-    def begin_job(self) -> Control:
-        """A fresh ``Control`` that following requests are sent to."""
-        self._control = Control()
-        return self._control
 
     def _listen(self, source: IO[bytes]) -> None:
         for line in source:
@@ -121,13 +119,15 @@ class _Listener:
             elif isinstance(message, Cancel):
                 self._control.request_cancel()
             else:
-                self.inbox.put(message)
+                # A request right behind ``Start`` must reach that job, even before it has begun.
+                self._control = Control()
+                self.inbox.put((message, self._control))
         self._orphaned()
 
     def _orphaned(self) -> None:
         """Blender is gone or has closed the life-line: let the job save itself, then end in any case."""
         self._control.request_cancel()
-        self.inbox.put(Shutdown())
+        self.inbox.put((Shutdown(), self._control))
         timer = threading.Timer(ORPHAN_GRACE, os._exit, args=(1,))
         timer.daemon = True
         timer.start()

@@ -49,7 +49,8 @@ def test_json_round_trip_refuses_unknown_settings() -> None:
 
 
 def test_teacher_is_laid_over_preset_and_artist_over_both() -> None:
-    wishes = {"recipe": {"kappa": [0, 0.2, 0.2, 0], "iterations": 300}, "presets": {"draft": {"iterations": 100, "fov": [20, 30]}}}
+    draft_only = {"iterations": 100, "fov": [20, 30]}
+    wishes = {"recipe": {"kappa": [0, 0.2, 0.2, 0], "iterations": 300}, "presets": {"draft": draft_only}}
     draft = resolve(JobSettings(prompt="x", preset="draft"), wishes)
     assert (draft.kappa, draft.iterations, draft.fov) == ((0, 0.2, 0.2, 0), 100, (20, 30))
     assert resolve(SETTINGS, wishes).iterations == 300

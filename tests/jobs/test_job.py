@@ -87,6 +87,15 @@ def test_cancel_keeps_a_checkpoint_and_resume_continues(tmp_path: Path, worker: 
     assert first[0] >= state.iteration > 4
 
 
+def test_cancel_right_behind_the_start_is_not_lost(tmp_path: Path, worker: WorkerProcess) -> None:
+    job = Job(make_folder(tmp_path, iterations=100_000), worker)
+    job.start()
+    job.cancel()
+    began = time.monotonic()
+    assert job.wait().status == "cancelled" and worker.exit_code() is None, "answered, not killed"
+    assert time.monotonic() - began < 3
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_killed_worker_is_a_sentence_and_exit_code_4(tmp_path: Path, worker: WorkerProcess) -> None:
     job = Job(make_folder(tmp_path, iterations=100_000), worker)

@@ -19,9 +19,9 @@ from csd_addon.worker.synthesis import Synthesis
 from tests import shapes
 
 RECIPE = Recipe(
-    iterations=450, w2=constant(0.0), kappa=constant(1.0), weighting="uniform", t_min=constant(0.02), t_max=constant(0.5),
-    negative="", view_words=False, resolution=24, supersample=2, views_per_step=2, view_pool=12, close_up_share=0.0,
-    levels=6, table_log2=12, coarsest=4, finest=40, rate_grid=0.01, rate_mlp=0.003,
+    iterations=450, w2=constant(0.0), kappa=constant(1.0), weighting="uniform", t_min=constant(0.02),
+    t_max=constant(0.5), negative="", view_words=False, resolution=24, supersample=2, views_per_step=2, view_pool=12,
+    close_up_share=0.0, levels=6, table_log2=12, coarsest=4, finest=40, rate_grid=0.01, rate_mlp=0.003,
 )  # fmt: skip
 NULL_MEAN = 0.5
 

@@ -1,0 +1,127 @@
+"""The panel in a real window on a virtual screen: it shows, it stays alive while a job runs, it ends well.
+
+The screenshots stay in the test's folder, which the test prints.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.blender.conftest import Installed
+
+# One state after another, driven by a timer as a person would: look, press, look, stop, look.
+SCRIPT = """
+import json, sys, time, traceback
+import bpy
+FOLDER = sys.argv[-1]
+found = {"ticks": 0, "longest": 0.0, "iterations": []}
+package = next(n for n in sys.modules if n.endswith(".csd_texture"))
+session = sys.modules[package + ".csd_addon.ui.session"]
+
+def view():
+    window = bpy.context.window_manager.windows[0]
+    area = next(a for a in window.screen.areas if a.type == "VIEW_3D")
+    return {"window": window, "area": area, "region": next(r for r in area.regions if r.type == "WINDOW")}
+
+def shot(name):
+    with bpy.context.temp_override(**view()):
+        for region in view()["area"].regions:
+            region.tag_redraw()
+        bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)
+        bpy.ops.screen.screenshot(filepath=f"{FOLDER}/{name}.png")
+
+def steps():
+    bpy.context.preferences.view.show_splash = False
+    yield 1.0
+    bpy.ops.wm.read_homefile(use_empty=True)
+    yield 1.0
+    with bpy.context.temp_override(**view()):
+        bpy.ops.mesh.primitive_monkey_add()
+        bpy.ops.ed.undo_push(message="Monkey")
+    view()["area"].spaces.active.show_region_ui = True
+    view()["area"].spaces.active.shading.type = "SOLID"
+    view()["area"].spaces.active.shading.color_type = "TEXTURE"
+    yield 0.5
+    ui = next(r for r in view()["area"].regions if r.type == "UI")
+    ui.active_panel_category = "CSD"
+    yield 1.0
+    shot("1-before")
+    settings = bpy.context.scene.csd
+    settings.prompt, settings.size, settings.iterations = "red brick", 64, 100000
+    yield 0.5
+    shot("2-ready")
+    with bpy.context.temp_override(**view()):
+        found["invoke"] = sorted(bpy.ops.csd.texture("INVOKE_DEFAULT"))
+    end = time.monotonic() + 4
+    last = time.monotonic()
+    while time.monotonic() < end:
+        yield 0.05
+        found["ticks"] += 1
+        found["longest"] = max(found["longest"], time.monotonic() - last)
+        last = time.monotonic()
+        found["iterations"].append(session.running()[1].state.iteration)
+    shot("3-during")
+    bpy.ops.csd.stop_and_keep()
+    end = time.monotonic() + 20
+    while session.running() and time.monotonic() < end:
+        yield 0.1
+    yield 1.0
+    obj = bpy.context.view_layer.objects.active
+    found["images"] = [tuple(i.size) for i in bpy.data.images if i.packed_file]
+    found["material"] = bool(obj.active_material)
+    found["status"] = session.last_state().status
+    shot("4-after")
+    bpy.ops.ed.undo()
+    yield 0.5
+    found["images_after_undo"] = len([i for i in bpy.data.images if i.packed_file])
+    found["slots_after_undo"] = len(bpy.context.view_layer.objects.active.material_slots)
+    with bpy.context.temp_override(**view()):
+        bpy.ops.csd.texture("INVOKE_DEFAULT", prompt="crash")
+    end = time.monotonic() + 20
+    while session.running() and time.monotonic() < end:
+        yield 0.1
+    yield 1.0
+    found["error"] = session.last_state().error.sentence
+    shot("5-failed")
+
+walk = steps()
+
+def tick():
+    try:
+        return next(walk)
+    except StopIteration:
+        pass
+    except BaseException:
+        found["traceback"] = traceback.format_exc()
+    with open(f"{FOLDER}/found.json", "w") as stream:
+        json.dump(found, stream)
+    bpy.ops.wm.quit_blender()
+
+bpy.app.timers.register(tick, first_interval=1.0, persistent=True)
+"""
+
+
+def test_the_panel_from_prompt_to_texture(installed: Installed, blender: str, tmp_path: Path) -> None:
+    if Path(blender).name != "real-blender" and not shutil.which("xvfb-run"):
+        pytest.skip("no virtual screen: neither real-blender nor xvfb-run")
+    script = tmp_path / "panel.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    done = installed.run("gui", "--python", script, "--", tmp_path)
+    said = done.stdout + done.stderr
+    assert (tmp_path / "found.json").is_file(), said
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    iterations = found.pop("iterations")
+    print(f"screenshots in {tmp_path}\n{found}\niterations {iterations[:1]} .. {iterations[-1:]}")
+    assert "traceback" not in found, found["traceback"]
+    assert found["invoke"] == ["RUNNING_MODAL"]
+    # Drawing in software takes most of a second; a window that waited for the job would not tick at all.
+    assert found["ticks"] >= 3 and found["longest"] < 3, "the window answers while the job runs"
+    assert iterations[-1] > 10 and sorted(iterations) == iterations
+    assert (found["status"], found["images"], found["material"]) == ("done", [[64, 64]], True)
+    assert (found["images_after_undo"], found["slots_after_undo"]) == (0, 0), "one undo step"
+    assert "exit code 11" in found["error"]
+    assert len(list(tmp_path.glob("*.png"))) == 5 and "Traceback" not in said, said

@@ -1,0 +1,82 @@
+"""What ``register`` adds, ``unregister`` takes back; the settings are the program's own words."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields
+
+import bpy
+import pytest
+
+import csd_addon
+from csd_addon.core.settings import DEVICES, ITERATION_RANGE, LOSSES, PRESETS, SIZE_RANGE, JobSettings
+from csd_addon.ui import driver, properties
+from tests.ui.conftest import NAME
+
+
+def traces() -> dict[str, object]:
+    """Everything of ours that Blender knows."""
+    groups = [getattr(bpy.app.handlers, name) for name in dir(bpy.app.handlers)]
+    handlers = [handler for group in groups if isinstance(group, list) for handler in group]
+    return {
+        "classes": sorted(n for n in dir(bpy.types) if n.startswith("CSD_") or n == NAME),
+        "operators": sorted(dir(bpy.ops.csd)),
+        "scene": hasattr(bpy.types.Scene, "csd"),
+        "handlers": [h for h in handlers if getattr(h, "__module__", "").startswith("csd_addon")],
+        "timers": bpy.app.timers.is_registered(driver.stop_worker),
+    }
+
+
+NOTHING = {"classes": [], "operators": [], "scene": False, "handlers": [], "timers": False}
+
+
+def test_registering_twice_leaves_nothing(home) -> None:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    path = list(sys.path)
+    assert traces() == NOTHING
+    for _ in range(2):
+        csd_addon.register(NAME)
+        there = traces()
+        assert there["scene"] and len(there["handlers"]) == 1
+        assert {"texture", "stop_and_keep", "cancel", "revert", "install_runtime", "copy_log"} <= set(
+            there["operators"]
+        )
+        csd_addon.unregister()
+        assert traces() == NOTHING
+    assert sys.path == path and not home.exists(), "registering writes nothing"
+
+
+def test_unregister_ends_the_worker(home) -> None:
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    csd_addon.register(NAME)
+    bpy.ops.mesh.primitive_cube_add()
+    bpy.ops.csd.texture(prompt="red brick", size=64, iterations=3)
+    worker = driver._worker
+    assert worker.exit_code() is None, "it stays warm between jobs"
+    csd_addon.unregister()
+    assert worker.exit_code() is not None and driver._worker is None
+
+
+def test_property_names_defaults_and_ranges_are_the_settings_own(addon) -> None:
+    group = bpy.context.scene.csd
+    known = {f.name: f.default for f in fields(JobSettings)}
+    assert set(properties.NAMES) <= set(known)
+    # What belongs to editing has no property yet.
+    assert set(known) - set(properties.NAMES) == {"target", "remove", "strength"}
+    for name in properties.NAMES:
+        assert getattr(group, name) == known[name], name
+        assert group.bl_rna.properties[name].description, name
+    rna = group.bl_rna.properties
+    assert (rna["size"].hard_min, rna["size"].hard_max) == SIZE_RANGE
+    assert (rna["iterations"].hard_min, rna["iterations"].hard_max) == ITERATION_RANGE
+    assert (rna["seed"].hard_min, rna["seed"].hard_max) == (0, 2**31 - 1)
+    choices = {"preset": tuple(PRESETS), "device": DEVICES, "loss": LOSSES}
+    for name, allowed in choices.items():
+        assert tuple(rna[name].enum_items.keys()) == allowed
+
+
+@pytest.mark.parametrize("name", properties.NAMES)
+def test_the_operator_takes_every_setting_as_an_argument(addon, name: str) -> None:
+    operator = bpy.ops.csd.texture.get_rna_type().properties[name]
+    setting = bpy.context.scene.csd.bl_rna.properties[name]
+    assert operator.type == setting.type and operator.name == setting.name
