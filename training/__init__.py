@@ -1,0 +1,1 @@
+"""Training of the bundled teacher from nothing: data, text encoder, latent, UNet, ControlNets, package."""

@@ -1,0 +1,60 @@
+"""Train the bundled teacher from nothing: ``python -m training``.
+
+Stages run in order, each seeded, each finished by its own marker; starting again continues where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+# glibc otherwise hands torch's buffers back to the kernel at every step, and idle OpenMP threads stall a
+# shared core.
+ALLOCATOR = {
+    "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "268435456",
+    "OMP_NUM_THREADS": "1",
+}  # fmt: skip
+
+
+def main() -> None:
+    from .stages import FULL, SMOKE, STAGES, Workplace
+
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path.home() / ".cache" / "csd_texture_training",
+        help="folder for data and checkpoints",
+    )
+    parser.add_argument("--output", type=Path, help="where the teacher is written (default: csd_addon/teachers/mini)")
+    parser.add_argument("--stage", choices=STAGES, help="run this stage alone")
+    parser.add_argument(
+        "--smoke", action="store_true", help="tiny sizes, to see the program run; the result is useless"
+    )
+    parser.add_argument("--processes", type=int, default=2, help="one-thread training processes")
+    arguments = parser.parse_args()
+    output = arguments.output or Path(__file__).resolve().parent.parent / "csd_addon" / "teachers" / "mini"
+    if arguments.smoke and not arguments.output:
+        parser.error("--smoke makes a useless teacher: say where it may be written with --output.")
+    place = Workplace(arguments.work, output, SMOKE if arguments.smoke else FULL, arguments.processes)
+    for name, stage in STAGES.items():
+        if arguments.stage in (None, name):
+            begun, cpu = time.monotonic(), cpu_seconds()
+            stage(place)
+            spent = f"{time.monotonic() - begun:.0f} s, CPU {cpu_seconds() - cpu:.0f} s"
+            print(f"stage {name}: {spent}", flush=True)
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and its finished children."""
+    return sum(os.times()[:4])
+
+
+if __name__ == "__main__":
+    if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
+        os.environ.update(ALLOCATOR)
+        os.execv(sys.executable, [sys.executable, "-m", "training", *sys.argv[1:]])
+    main()

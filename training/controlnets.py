@@ -1,0 +1,87 @@
+"""Depth and canny ControlNets on the frozen UNet, from the condition images that synthesis itself makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from transformers import CLIPTextModel
+
+from .unet import REPORT_TIMES, DenoisingData, loss_weights, new_scheduler, noised, weighted_error
+
+KINDS = ("depth", "canny")
+
+
+def new_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
+    """Starts as a copy of the UNet's lower half; its zero convolutions make it a no-op at first."""
+    torch.manual_seed(0)
+    return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32, 64))
+
+
+@dataclass
+class ConditionData:
+    """images [G, 64, 64] uint8 condition images; owner [N] the one that belongs to each latent."""
+
+    images: torch.Tensor
+    owner: torch.Tensor
+
+    def of(self, index: torch.Tensor) -> torch.Tensor:
+        """[B, 3, 64, 64] float32 in [0, 1] for latents `index` [B]."""
+        return (self.images[self.owner[index]].float() / 255)[:, None].expand(-1, 3, -1, -1).contiguous()
+
+
+def predict(unet, controlnet, noisy, time, text, condition):
+    """The UNet's noise prediction [B, 16, 16, 16] under one ControlNet."""
+    down, middle = controlnet(noisy, time, text, condition, return_dict=False)
+    return unet(noisy, time, text, down_block_additional_residuals=down, mid_block_additional_residual=middle).sample
+
+
+class ControlNetTask:
+    """Denoising with captions and conditions; the UNet stays frozen."""
+
+    def __init__(
+        self,
+        unet: UNet2DConditionModel,
+        text_encoder: CLIPTextModel,
+        data: DenoisingData,
+        conditions: ConditionData,
+        held_out: DenoisingData,
+        held_out_conditions: ConditionData,
+    ) -> None:
+        self.unet, self.text_encoder = unet.eval().requires_grad_(False), text_encoder
+        self.data, self.conditions = data, conditions
+        self.held_out, self.held_out_conditions = held_out, held_out_conditions
+        self.alphas = new_scheduler().alphas_cumprod
+        self.weights = loss_weights(self.alphas)
+
+    def loss(self, model, batch: int, generator: torch.Generator) -> torch.Tensor:
+        index, latents, tokens = self.data.draw(batch, generator)
+        with torch.no_grad():
+            text = self.text_encoder(tokens).last_hidden_state
+        time = torch.randint(1000, (batch,), generator=generator)
+        noise = torch.randn(latents.shape, generator=generator)
+        noisy = noised(latents, noise, self.alphas[time])
+        predicted = predict(self.unet, model, noisy, time, text, self.conditions.of(index))
+        return weighted_error(predicted, noise, self.weights[time])
+
+    @torch.no_grad()
+    def report(self, model) -> str:
+        """Held-out loss with the right condition image, without one, and with another image's, at five time
+        steps.
+        """
+        data = self.held_out
+        text = self.text_encoder(data.tokens[:, 0].long()).last_hidden_state
+        right = self.held_out_conditions.of(torch.arange(len(data.latents)))
+        lines = []
+        for time in REPORT_TIMES:
+            noise = torch.randn(data.latents.shape, generator=torch.Generator().manual_seed(time))
+            noisy = noised(data.latents.float(), noise, self.alphas[time].expand(len(noise)))
+            predictions = {
+                "right": predict(self.unet, model, noisy, time, text, right),
+                "without": self.unet(noisy, time, text).sample,
+                "wrong": predict(self.unet, model, noisy, time, text, right.roll(1, 0)),
+            }
+            error = {name: (p - noise).square().mean().item() for name, p in predictions.items()}
+            lines.append(f"t{time} " + " ".join(f"{name} {value:.5f}" for name, value in error.items()))
+        return " | ".join(lines)

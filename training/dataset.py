@@ -1,0 +1,186 @@
+"""Rendered training images with their captions' attributes and condition images.
+
+The renderer, its cameras and the condition images are the ones synthesis uses, at the same 64 px with 2 x 2
+samples a pixel. Each G-buffer is painted several times with different materials. Images are uint8 [N, 64,
+64, 3] sRGB, row 0 at the top; conditions are uint8 [G, 64, 64] (depth, canny).
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from csd_addon.core.views import View, framing_distance
+from csd_addon.worker.guidance.conditions import canny_image, depth_image
+from csd_addon.worker.render.gbuffer import GBuffer, render_gbuffer
+
+from .captions import Look, random_look
+from .materials import Paint, albedo
+from .meshes import Shape, random_shape
+from .vocabulary import sample_color
+
+SIZE, SUPERSAMPLE = 64, 2
+VIEWS_PER_SHAPE = 5
+CLOSE_SHARE = 0.25
+SHARD = 6000
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """images [N, 64, 64, 3] uint8, looks (N of them), buffer [N] int64 into depth and canny [G, 64, 64]
+    uint8.
+    """
+
+    images: np.ndarray
+    looks: list[Look]
+    buffer: np.ndarray
+    depth: np.ndarray
+    canny: np.ndarray
+
+
+def random_view(rng: np.random.Generator, shape: Shape, close: bool) -> View:
+    """A camera as in synthesis: the object fills 50 to 100 % of the frame, or the frame covers 30 to 60 % of
+    it.
+    """
+    azimuth = rng.uniform(0, 360)
+    elevation = np.degrees(np.arcsin(rng.uniform(np.sin(np.radians(-45)), np.sin(np.radians(80)))))
+    fov = rng.uniform(25, 45)
+    if not close:
+        return View(
+            azimuth,
+            elevation,
+            framing_distance(fov, rng.uniform(0.65, 1.25)),
+            fov,
+            tuple(rng.uniform(-0.12, 0.12, 3)),
+        )
+    facing = View(azimuth, elevation, 1.0, fov).direction
+    surface = shape.surface
+    seen = np.flatnonzero(surface.corner_normals[:, 0].numpy() @ facing > 0.4)
+    triangle = int(rng.choice(seen)) if len(seen) else 0
+    target = surface.positions[surface.triangles[triangle]].mean(0).numpy() * 0.85
+    return View(
+        azimuth,
+        elevation,
+        rng.uniform(0.3, 0.6) / np.tan(np.radians(fov / 2)),
+        fov,
+        tuple(map(float, target)),
+    )
+
+
+def random_background(rng: np.random.Generator) -> np.ndarray:
+    """A solid colour [3]: white, gray or black one time in four, mostly neutral, seldom saturated."""
+    kind = rng.random()
+    if kind < 0.25:
+        return np.full(3, rng.choice([0.0, 0.5, 1.0]))
+    value = rng.uniform(0.05, 0.95)
+    return np.clip(value + rng.uniform(-1, 1, 3) * (0.02 if kind < 0.65 else 0.12 if kind < 0.9 else 0.5), 0, 1)
+
+
+def paint_image(rng: np.random.Generator, buffer: GBuffer, view: View, look: Look) -> np.ndarray:
+    """One image [64, 64, 3] uint8 of the G-buffer with a new instance of `look`."""
+    first = sample_color(rng, look.first, look.shade)
+    second = sample_color(rng, look.second) if look.second else first
+    normal = buffer.normal.numpy()
+    color = albedo(
+        look.material,
+        Paint(rng, first, second, look.direction, not look.natural),
+        buffer.position.numpy(),
+        normal,
+    )
+    if look.lit:
+        light = view.direction + rng.normal(0, 0.35, 3)
+        ambient = rng.uniform(0.55, 0.9)
+        color = color * (ambient + (1 - ambient) * np.clip(normal @ (light / np.linalg.norm(light)), 0, 1))[:, None]
+    image = buffer.resolve(torch.from_numpy(color.astype(np.float32))).numpy()
+    image = image + (1 - buffer.coverage.numpy())[..., None] * random_background(rng)
+    if look.blurred:
+        image = gaussian_filter(image, (rng.uniform(1.5, 3.0),) * 2 + (0,))
+    return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
+
+
+def visible_buffer(rng: np.random.Generator, shape: Shape) -> tuple[GBuffer, View, bool]:
+    """A view in which the object covers at least 6 % of the image."""
+    while True:
+        close = bool(rng.random() < CLOSE_SHARE)
+        view = random_view(rng, shape, close)
+        buffer = render_gbuffer(shape.surface, view, size=SIZE, supersample=SUPERSAMPLE)
+        if buffer.coverage.mean() > 0.06:
+            return buffer, view, close
+
+
+def generate(seed: int, count: int, paints: int) -> Dataset:
+    """`count` images, `paints` of them on each G-buffer, VIEWS_PER_SHAPE G-buffers a mesh; repeatable from
+    the seed.
+    """
+    rng = np.random.default_rng(seed)
+    images, looks, owner, depth, canny, shape = [], [], [], [], [], None
+    while len(images) < count:
+        if len(depth) % VIEWS_PER_SHAPE == 0:
+            shape = random_shape(rng)
+        buffer, view, close = visible_buffer(rng, shape)
+        depth.append((depth_image(buffer)[0].numpy() * 255).round().astype(np.uint8))
+        canny.append((canny_image(buffer)[0].numpy() * 255).astype(np.uint8))
+        for _ in range(min(paints, count - len(images))):
+            look = random_look(rng, shape.kind, close)
+            images.append(paint_image(rng, buffer, view, look))
+            looks.append(look)
+            owner.append(len(depth) - 1)
+    return Dataset(np.stack(images), looks, np.array(owner), np.stack(depth), np.stack(canny))
+
+
+def build(folder: Path, count: int, seed: int, paints: int = 5) -> None:
+    """Generate `count` images in shards of at most SHARD, two processes at a time; shards that exist are
+    kept.
+    """
+    shards = [
+        (folder / f"shard{i:02d}", seed + i, min(SHARD, count - i * SHARD), paints) for i in range(-(-count // SHARD))
+    ]
+    missing = [shard for shard in shards if not (shard[0] / "looks.json").exists()]
+    if missing:
+        with multiprocessing.get_context("spawn").Pool(min(2, len(missing))) as pool:
+            for name in pool.imap_unordered(build_shard, missing):
+                print(f"images: {name} done", flush=True)
+
+
+def build_shard(shard: tuple[Path, int, int, int]) -> str:
+    folder, seed, count, paints = shard
+    torch.set_num_threads(1)
+    save(generate(seed, count, paints), folder)
+    return folder.name
+
+
+def save(data: Dataset, folder: Path) -> None:
+    """Write the arrays and looks.json; looks.json last, renamed into place, marks the set as whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("images", "buffer", "depth", "canny"):
+        np.save(folder / f"{name}.npy", getattr(data, name))
+    aside = folder / "looks.json.part"
+    aside.write_text(json.dumps([asdict(look) for look in data.looks]))
+    aside.rename(folder / "looks.json")
+
+
+def load(folder: Path) -> Dataset:
+    """Read what `build` wrote, all shards joined in memory."""
+    parts = [load_shard(path.parent) for path in sorted(folder.glob("*/looks.json"))]
+    starts = np.cumsum([0] + [len(part.depth) for part in parts])
+    return Dataset(
+        np.concatenate([part.images for part in parts]),
+        [look for part in parts for look in part.looks],
+        np.concatenate([part.buffer + start for part, start in zip(parts, starts, strict=False)]),
+        np.concatenate([part.depth for part in parts]),
+        np.concatenate([part.canny for part in parts]),
+    )
+
+
+def load_shard(folder: Path) -> Dataset:
+    looks = [Look(**fields) for fields in json.loads((folder / "looks.json").read_text())]
+    arrays = {
+        name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("images", "buffer", "depth", "canny")
+    }
+    return Dataset(looks=looks, **arrays)

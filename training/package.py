@@ -1,0 +1,69 @@
+"""Write the teacher as a folder in the diffusers layout: float16 safetensors, no local paths in any file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+from diffusers import AutoencoderTiny
+
+from .captions import caption, random_look
+from .vocabulary import COLOR_NAMES, MATERIALS, SHAPES, SYNONYMS
+
+
+def write_part(model, folder: Path) -> None:
+    """Save one model or scheduler aside, clean its configuration, and put it in place of the old one."""
+    aside = folder.with_name(folder.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    (model.half() if hasattr(model, "half") else model).save_pretrained(aside)
+    for path in aside.glob("*config.json"):
+        config = json.loads(path.read_text())
+        config = {k: v for k, v in config.items() if not k.endswith("name_or_path")}
+        if isinstance(model, AutoencoderTiny):
+            # Registered by its constructor, yet not one of its arguments: loading would warn about it.
+            del config["block_out_channels"]
+        path.write_text(json.dumps(config, indent=2) + "\n")
+    for path in aside.iterdir():
+        path.chmod(0o644)
+    replace_folder(aside, folder)
+
+
+def write_tokenizer(source: Path, folder: Path) -> None:
+    """Copy the tokenizer's files: tokenizer.json for new transformers, vocab.json and merges.txt for old
+    ones.
+    """
+    aside = folder.with_name(folder.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(source, aside)
+    replace_folder(aside, folder)
+
+
+def replace_folder(aside: Path, folder: Path) -> None:
+    old = folder.with_name(folder.name + ".old")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(aside, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def known_words(seed: int = 0, count: int = 20_000) -> list[str]:
+    """Every word that `count` random captions use, sorted."""
+    rng = np.random.default_rng(seed)
+    words: set[str] = set()
+    for i in range(count):
+        look = random_look(rng, SHAPES[i % len(SHAPES)], close=i % 4 == 0)
+        words.update(re.findall(r"[a-z0-9\-]+", caption(rng, look)))
+    return sorted(words)
+
+
+def write_vocabulary(path: Path) -> None:
+    """vocabulary.json: known words, the words that name colours, the words that name materials."""
+    colors = sorted({word for name in COLOR_NAMES for word in SYNONYMS[name]})
+    materials = sorted({word for m in MATERIALS.values() for word in m.words + m.nouns})
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(json.dumps({"words": known_words(), "colours": colors, "materials": materials}, indent=1) + "\n")
+    os.replace(aside, path)

@@ -1,0 +1,186 @@
+"""The stages of training in order, what each reads and leaves in the working folder, and their sizes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny, UNet2DConditionModel
+from safetensors.torch import load_file
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from . import dataset
+from .captions import caption
+from .controlnets import KINDS, ConditionData, ControlNetTask, new_controlnet
+from .evaluate import Judge
+from .hogwild import Run, train, write
+from .latent import encode_all, new_autoencoder, projection, train_decoder
+from .package import write_part, write_tokenizer, write_vocabulary
+from .text_encoder import pretrain, tokenize, train_tokenizer
+from .unet import DenoisingData, UNetTask, new_scheduler, new_unet
+
+
+@dataclass(frozen=True)
+class Sizes:
+    images: int
+    held_out: int
+    captions: int
+    text_steps: int
+    decoder_steps: int
+    unet_steps: int
+    controlnet_steps: int
+
+
+FULL = Sizes(48_000, 2_000, 4, 900, 800, 8_500, 1_200)
+SMOKE = Sizes(60, 50, 1, 3, 3, 3, 2)
+SEED = 1000
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """work: data and checkpoints. output: the finished teacher."""
+
+    work: Path
+    output: Path
+    sizes: Sizes
+    processes: int
+
+    def tokenizer(self) -> CLIPTokenizer:
+        return CLIPTokenizer.from_pretrained(self.work / "tokenizer", local_files_only=True)
+
+    def text_encoder(self) -> CLIPTextModel:
+        model = CLIPTextModel.from_pretrained(self.work / "text_encoder", local_files_only=True)
+        return model.eval().requires_grad_(False)
+
+    def autoencoder(self) -> AutoencoderTiny:
+        return AutoencoderTiny.from_pretrained(self.work / "vae", local_files_only=True)
+
+    def denoising_data(self, split: str, count: int | None = None) -> DenoisingData:
+        tensors = load_file(self.work / f"{split}.safetensors")
+        empty = tokenize(self.tokenizer(), [""])[0].to(torch.int16)
+        every = 1 if count is None else max(1, len(tensors["latents"]) // count)
+        return DenoisingData(tensors["latents"][::every], tensors["tokens"][::every], empty)
+
+    def condition_data(self, split: str, kind: str, count: int | None = None) -> ConditionData:
+        data = dataset.load(self.work / split)
+        every = 1 if count is None else max(1, len(data.images) // count)
+        return ConditionData(torch.from_numpy(getattr(data, kind)), torch.from_numpy(data.buffer[::every]))
+
+    def averaged_unet(self) -> UNet2DConditionModel:
+        model = new_unet(SEED)
+        model.load_state_dict(load_file(self.run("unet", self.sizes.unet_steps).result))
+        return model.eval()
+
+    def run(self, name: str, steps: int, **fields) -> Run:
+        return Run(name, self.work / name, steps, processes=self.processes, seed=SEED, **fields)
+
+
+def images(place: Workplace) -> None:
+    dataset.build(place.work / "images", place.sizes.images, SEED)
+    # Every held-out image has a mesh of its own share and two paints; none of the seeds is used above.
+    dataset.build(place.work / "held_out", place.sizes.held_out, 9 * SEED, paints=2)
+
+
+def text(place: Workplace) -> None:
+    if (place.work / "text_encoder").exists():
+        return
+    looks = dataset.load(place.work / "images").looks
+    rng = np.random.default_rng(SEED)
+    train_tokenizer([caption(rng, look) for look in looks], place.work / "tokenizer")
+    model = pretrain(place.tokenizer(), looks, steps=place.sizes.text_steps, seed=SEED)
+    model.save_pretrained(place.work / "text_encoder.part")
+    os.replace(place.work / "text_encoder.part", place.work / "text_encoder")
+
+
+def latent(place: Workplace) -> None:
+    """The autoencoder's projection, and every image as latents with its captions as tokens."""
+    if (place.work / "held_out.safetensors").exists():
+        return
+    train_set = dataset.load(place.work / "images")
+    model = new_autoencoder(*projection(train_set.images[:: max(1, len(train_set.images) // 8000)]))
+    model.save_pretrained(place.work / "vae")
+    for split, data in (("images", train_set), ("held_out", dataset.load(place.work / "held_out"))):
+        rng = np.random.default_rng(SEED + len(data.images))
+        texts = [caption(rng, look) for look in data.looks for _ in range(place.sizes.captions)]
+        tokens = tokenize(place.tokenizer(), texts).reshape(len(data.looks), place.sizes.captions, -1)
+        tensors = {"latents": encode_all(model, data.images), "tokens": tokens.to(torch.int16)}
+        write(tensors, place.work / f"{split}.safetensors")
+
+
+def decoder(place: Workplace) -> None:
+    model, done = place.autoencoder(), place.work / "vae" / "decoder_trained"
+    if done.exists():
+        return
+    train_decoder(model, dataset.load(place.work / "images").images, steps=place.sizes.decoder_steps, seed=SEED)
+    model.save_pretrained(place.work / "vae")
+    done.touch()
+
+
+def unet(place: Workplace) -> None:
+    run = place.run("unet", place.sizes.unet_steps)
+    if not run.marker.exists():
+        task = UNetTask(place.denoising_data("images"), place.denoising_data("held_out", 48), place.text_encoder())
+        train(new_unet(SEED), task, run)
+
+
+def depth(place: Workplace) -> None:
+    train_controlnet(place, "depth")
+
+
+def canny(place: Workplace) -> None:
+    train_controlnet(place, "canny")
+
+
+def train_controlnet(place: Workplace, kind: str) -> None:
+    run = place.run(kind, place.sizes.controlnet_steps, average=0.995)
+    if run.marker.exists():
+        return
+    model = place.averaged_unet()
+    task = ControlNetTask(
+        model, place.text_encoder(),
+        place.denoising_data("images"), place.condition_data("images", kind),
+        place.denoising_data("held_out", 48), place.condition_data("held_out", kind, 48),
+    )  # fmt: skip
+    train(new_controlnet(model), task, run)
+
+
+def package(place: Workplace) -> None:
+    """Write what has been trained so far; a ControlNet without a checkpoint is written as the no-op it starts
+    as.
+    """
+    teacher, model = place.output, place.averaged_unet()
+    teacher.mkdir(parents=True, exist_ok=True)
+    for kind in KINDS:
+        controlnet = new_controlnet(model)
+        result = place.run(kind, place.sizes.controlnet_steps).result
+        if result.exists():
+            controlnet.load_state_dict(load_file(result))
+        write_part(controlnet, teacher / f"controlnet_{kind}")
+    write_part(model, teacher / "unet")
+    write_part(place.autoencoder(), teacher / "vae")
+    write_part(place.text_encoder(), teacher / "text_encoder")
+    write_part(new_scheduler(), teacher / "scheduler")
+    write_tokenizer(place.work / "tokenizer", teacher / "tokenizer")
+    write_vocabulary(teacher / "vocabulary.json")
+
+
+def evaluate(place: Workplace) -> None:
+    """Print figures of the model as trained and write sheets of samples beside the checkpoints."""
+    if place.sizes is SMOKE:
+        return
+    judge = Judge(place.averaged_unet(), place.text_encoder(), place.tokenizer(), place.autoencoder())
+    judge.sheet_of_prompts(place.work / "samples.png")
+    held_out = dataset.load(place.work / "held_out")
+    for kind in KINDS:
+        controlnet = new_controlnet(judge.unet)
+        controlnet.load_state_dict(load_file(place.run(kind, place.sizes.controlnet_steps).result))
+        judge.sheet_of_conditions(controlnet, getattr(held_out, kind)[:240:20], place.work / f"{kind}.png")
+        if kind == "depth":
+            judge.count_named_colors(controlnet, held_out.depth)
+
+
+ORDER = (images, text, latent, decoder, unet, depth, canny, package, evaluate)
+STAGES = {stage.__name__: stage for stage in ORDER}
