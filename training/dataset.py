@@ -142,7 +142,9 @@ def build(folder: Path, count: int, seed: int, paints: int = 5) -> None:
         (folder / f"shard{i:02d}", seed + i, min(SHARD, count - i * SHARD), paints) for i in range(-(-count // SHARD))
     ]
     missing = [shard for shard in shards if not (shard[0] / "looks.json").exists()]
-    if missing:
+    if len(missing) == 1:
+        print(f"images: {build_shard(missing[0])} done", flush=True)
+    elif missing:
         with multiprocessing.get_context("spawn").Pool(min(2, len(missing))) as pool:
             for name in pool.imap_unordered(build_shard, missing):
                 print(f"images: {name} done", flush=True)

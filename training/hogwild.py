@@ -65,8 +65,11 @@ def train(model: nn.Module, task: Task, run: Run) -> None:
         state = load_file(run.folder / "model.safetensors")
         counter.value = int(state.pop("steps"))
         model.load_state_dict(state)
-    model.share_memory()
-    multiprocessing.spawn(worker, (model, task, run, counter), nprocs=run.processes)
+    if run.processes == 1:
+        worker(0, model, task, run, counter)
+    else:
+        model.share_memory()
+        multiprocessing.spawn(worker, (model, task, run, counter), nprocs=run.processes)
     run.marker.touch()
 
 

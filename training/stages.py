@@ -35,7 +35,7 @@ class Sizes:
 
 
 FULL = Sizes(48_000, 2_000, 4, 900, 800, 8_500, 1_200)
-SMOKE = Sizes(60, 50, 1, 3, 3, 3, 2)
+SMOKE = Sizes(60, 10, 1, 3, 3, 3, 2)
 SEED = 1000
 
 
