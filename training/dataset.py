@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
+from PIL import Image, ImageFilter
 
 from csd_addon.core.views import View, framing_distance
 from csd_addon.worker.guidance.conditions import canny_image, depth_image
@@ -99,9 +99,10 @@ def paint_image(rng: np.random.Generator, buffer: GBuffer, view: View, look: Loo
         color = color * (ambient + (1 - ambient) * np.clip(normal @ (light / np.linalg.norm(light)), 0, 1))[:, None]
     image = buffer.resolve(torch.from_numpy(color.astype(np.float32))).numpy()
     image = image + (1 - buffer.coverage.numpy())[..., None] * random_background(rng)
+    pixels = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
     if look.blurred:
-        image = gaussian_filter(image, (rng.uniform(1.5, 3.0),) * 2 + (0,))
-    return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
+        pixels = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(rng.uniform(1.5, 3.0))))
+    return pixels
 
 
 def visible_buffer(rng: np.random.Generator, shape: Shape) -> tuple[GBuffer, View, bool]:
