@@ -213,6 +213,8 @@ def start_terminal(words: list[str], variables: dict[str, str]) -> subprocess.Po
     return subprocess.Popen(
         [sys.executable, "-m", "csd_addon", *words, "--json"], cwd=program_folder(), env=variables, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        # A test run that a script started in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
 
