@@ -89,12 +89,14 @@ def test_dds_at_the_source_is_edit_with_equal_weights() -> None:
 
 
 def test_coefficient_sums() -> None:
-    def total(c: score.Coefficients) -> float:
-        return c.text + c.negative + c.null + c.noise
+    def predictions(c: score.Coefficients) -> float:
+        return c.text + c.negative + c.null
 
-    for c in (score.csd(), score.csd(1, 0.7), score.sds(W), score.sds(W, negative=True)):
-        assert abs(total(c)) < 1e-12
-    assert total(score.csd(1, 0.5, kappa=0.05)) == pytest.approx(0.05)
+    for c in (score.csd(), score.csd(1, 0.7), score.csd(1, 0.5, 0.05), score.sds(W), score.sds(W, negative=True)):
+        assert abs(predictions(c) + c.noise) < 1e-12, "a shift of all predictions by the noise changes nothing"
+    assert predictions(score.csd(1, 0.7)) == pytest.approx(0, abs=1e-12)
+    assert predictions(score.csd(1, 0.5, kappa=0.05)) == pytest.approx(0.05)
+    assert predictions(score.sds(W)) == pytest.approx(1)
 
 
 def test_cfg_conventions_differ_by_one() -> None:
