@@ -7,7 +7,6 @@ lines on stdout that begin with ``PREFIX`` (everything else there is Blender's o
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -21,14 +20,12 @@ from ..jobs.folder import JobFolder, read_json, write_json
 from ..jobs.job import Job, exit_code
 from ..jobs.process import make_non_blocking, read_available
 from ..jobs.state import JobState
-from ..protocol import Error, Phase, Preview, Progress, Warning, encode
+from ..protocol import Done, Error, Phase, Preview, Progress, Warning, encode
 from ..runtime.errors import RuntimeMissing, TeacherMissing
 from ..scene.contact_sheet import render_contact_sheet
 from ..scene.files import find_objects, open_file, open_suzanne, save_copy
 from ..ui import driver
-from .request import SUZANNE, Request, safe_name
-
-PREFIX = "csd-message "
+from .request import PREFIX, SUZANNE, Request, safe_name
 
 Say = Callable[[bytes], None]
 
@@ -148,10 +145,10 @@ class _Session:
         os.replace(aside, request.preview)
         report = next(iter(reports.values())) if len(reports) == 1 else {"objects": reports}
         write_json(request.report, report)
-        self._say(json.dumps({
-            "type": "done", "paths": {"blend": str(request.blend), "preview": str(request.preview),
-            "textures": str(request.textures), "report": str(request.report)}, "report": report,
-        }).encode() + b"\n")  # fmt: skip
+        paths = {
+            "blend": request.blend, "preview": request.preview, "textures": request.textures, "report": request.report,
+        }  # fmt: skip
+        self._say(encode(Done({role: str(path) for role, path in paths.items()}, report)))
 
 
 def _clear(folder: JobFolder) -> None:

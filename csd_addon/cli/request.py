@@ -15,6 +15,8 @@ from ..core.settings import JobSettings
 
 # Stands for Blender's own monkey in the place of a file.
 SUZANNE = ":suzanne:"
+# The mark of our messages among Blender's own lines on stdout.
+PREFIX = "csd-message "
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,8 @@ from ..runtime.errors import RuntimeMissing
 from ..runtime.named import check_worker_python, named_python
 from ..runtime.paths import Paths
 from ..runtime.steps import Report
-from .request import Request
+from .request import PREFIX, Request
 
-# The mark of a message among Blender's own lines; the same as in headless.py, which can't be imported here.
-PREFIX = "csd-message "
 MINIMUM_BLENDER = (4, 5)
 # After Ctrl-C the worker saves a checkpoint and everything ends within this many seconds.
 CANCEL_SECONDS = 5.0

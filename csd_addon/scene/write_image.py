@@ -36,9 +36,3 @@ def load_image(path: Path, name: str, *, pack: bool) -> bpy.types.Image:
         with contextlib.suppress(ValueError):
             image.filepath = bpy.path.relpath(str(path))
     return image
-
-
-def refresh_image(image: bpy.types.Image, path: Path) -> None:
-    """Show the new content of ``path`` in ``image`` (a live preview)."""
-    image.filepath = str(path)
-    image.reload()

@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 import pytest
 
-from csd_addon.scene.write_image import load_image, refresh_image
+from csd_addon.scene.write_image import load_image
 
 # Rows from the top: red, green; blue, white.
 PIXELS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
@@ -66,10 +66,3 @@ def test_an_unreadable_file_is_a_sentence_and_leaves_no_image(tmp_path: Path, co
     with pytest.raises(ValueError, match="bad.png can't be loaded"):
         load_image(path, "Bad", pack=True)
     assert not bpy.data.images
-
-
-def test_a_preview_shows_the_files_new_content(tmp_path: Path) -> None:
-    image = load_image(write_png(tmp_path / "preview.png", PIXELS), "Preview", pack=False)
-    assert shown(image)[0, 0].tolist() == [0, 0, 255]
-    refresh_image(image, write_png(tmp_path / "preview.png", PIXELS[::-1].copy()))
-    assert shown(image)[0, 0].tolist() == [255, 0, 0]
