@@ -7,8 +7,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
-from ..core.settings import DEVICES, LOSSES, PRESETS, JobSettings
+from ..core.settings import DEVICES, KEEPS, LOSSES, PRESETS, JobSettings
 from .request import Request
+
+_DEFAULT = {f.name: f.default for f in fields(JobSettings)}
 
 
 class UsageError(ValueError):
@@ -27,42 +29,65 @@ def parser(program: str) -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="texture Suzanne from two prompts with the bundled teacher")
     demo.add_argument("--output", type=Path, default=Path("demo"), metavar="DIR")
     texture = commands.add_parser("texture", help="texture the meshes of a file")
-    texture.add_argument("file", type=Path, metavar="FILE", help=".blend .obj .glb .gltf .fbx .ply .stl .usd*")
-    texture.add_argument("--output", type=Path, required=True, metavar="DIR")
-    texture.add_argument("--object", action="append", default=[], metavar="NAME", dest="objects")
-    _add_settings(texture)
+    _add_file(texture)
+    _add_prompt(texture)
+    edit = commands.add_parser("edit", help="change the texture that the meshes of a file have")
+    _add_file(edit)
+    _add_target(edit)
+    _add_settings(texture, size=JobSettings.size)
+    _add_settings(edit, size=0)
     resume = commands.add_parser("resume", help="continue a cancelled or failed run from its checkpoint")
     resume.add_argument("output", type=Path, metavar="DIR", help="the --output folder of that run")
     doctor = commands.add_parser("doctor", help="say what is right and what is wrong on this machine")
     runtime = commands.add_parser("runtime", help="install or remove the worker's environment")
     runtime.add_argument("action", choices=("install", "remove"))
-    for command in (demo, texture, resume, doctor, runtime):
+    for command in (demo, texture, edit, resume, doctor, runtime):
         command.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
     return top
 
 
-def _add_settings(command: argparse.ArgumentParser) -> None:
-    default = {f.name: f.default for f in fields(JobSettings)}
+def _add_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", type=Path, metavar="FILE", help=".blend .obj .glb .gltf .fbx .ply .stl .usd*")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    command.add_argument("--object", action="append", default=[], metavar="NAME", dest="objects")
+
+
+def _add_prompt(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prompt", required=True, metavar="P", help="what the texture should show")
-    command.add_argument("--negative", default=default["negative"], metavar="N", help="what it should not show")
-    command.add_argument("--uv-map", default=default["uv_map"], metavar="NAME", help="UV layer to bake into")
-    command.add_argument("--teacher", default=default["teacher"], metavar="mini|sd15|FOLDER")
-    command.add_argument("--preset", default=default["preset"], choices=tuple(PRESETS))
-    command.add_argument("--loss", default=default["loss"], choices=LOSSES)
-    command.add_argument("--iterations", type=int, default=default["iterations"], metavar="N")
-    command.add_argument("--size", type=int, default=default["size"], metavar="PX", help="edge of the image")
-    command.add_argument("--seed", type=int, default=default["seed"], metavar="S")
-    command.add_argument("--device", default=default["device"], choices=DEVICES)
+    command.add_argument("--negative", default=_DEFAULT["negative"], metavar="N", help="what it should not show")
 
 
-def texture_request(words: argparse.Namespace) -> Request:
-    """The request behind a ``texture`` command. Raises ``ValueError`` with a sentence on bad input."""
+def _add_target(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--target", required=True, metavar="P", help="what the texture should show, e.g. 'blue brick'")
+    command.add_argument("--remove", default=_DEFAULT["remove"], metavar="P", help="what it shows, e.g. 'red brick'")
+    command.add_argument("--strength", type=float, default=_DEFAULT["strength"], metavar="F", help="0 nothing, 1 full")
+    command.add_argument(
+        "--mask", default=_DEFAULT["mask"], metavar="GROUP|IMAGE",
+        help="where it may change: a vertex group, an image, a material, or 'faces' for the selected ones",
+    )  # fmt: skip
+    command.add_argument("--keep", default=_DEFAULT["keep"], choices=KEEPS, help="whether the pattern stays")
+
+
+def _add_settings(command: argparse.ArgumentParser, *, size: int) -> None:
+    command.add_argument("--uv-map", default=_DEFAULT["uv_map"], metavar="NAME", help="UV layer to bake into")
+    command.add_argument("--teacher", default=_DEFAULT["teacher"], metavar="mini|sd15|FOLDER")
+    command.add_argument("--preset", default=_DEFAULT["preset"], choices=tuple(PRESETS))
+    command.add_argument("--loss", default=_DEFAULT["loss"], choices=LOSSES)
+    command.add_argument("--iterations", type=int, default=_DEFAULT["iterations"], metavar="N")
+    edge = "edge of the image" if size else "longer edge of the image; 0: as the source"
+    command.add_argument("--size", type=int, default=size, metavar="PX", help=edge)
+    command.add_argument("--seed", type=int, default=_DEFAULT["seed"], metavar="S")
+    command.add_argument("--device", default=_DEFAULT["device"], choices=DEVICES)
+
+
+def job_request(words: argparse.Namespace) -> Request:
+    """The request behind a ``texture`` or ``edit`` command. Raises ``ValueError`` with a sentence on bad input."""
     names = {f.name for f in fields(JobSettings)}
     values = {name: value for name, value in vars(words).items() if name in names}
     teacher = Path(values["teacher"]).expanduser()
     if teacher.is_dir():
         values["teacher"] = str(teacher.resolve())
-    settings = JobSettings(**values).validate()
+    settings = JobSettings(kind=words.command, **values).validate()
     file = words.file.expanduser().resolve()
     if not file.is_file():
         raise ValueError(f"There is no file {words.file}.")

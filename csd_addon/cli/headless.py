@@ -101,10 +101,8 @@ class _Session:
         if job.state.status != "done":
             self._say_end(job.state)
             return exit_code(job.state), {}
-        texture = self.request.textures / f"{safe_name(obj.name)}_basecolor.png"
-        texture.parent.mkdir(parents=True, exist_ok=True)
-        _copy(folder.basecolor, texture)
-        notes = driver.finish(task, texture, pack=False)
+        texture = self.request.textures / f"{safe_name(obj.name)}_basecolor"
+        notes = driver.finish(task, Path(job.state.done.paths["basecolor"]), file=texture)
         for note in notes:
             self._say(encode(Warning(note)))
         report = dict(job.state.report)
@@ -155,14 +153,8 @@ def _clear(folder: JobFolder) -> None:
     """Forget an earlier run in the same output folder: its checkpoint and result belong to other settings."""
     for path in (folder.checkpoint, folder.preview, folder.result):
         shutil.rmtree(path, ignore_errors=True)
-    for path in (folder.events, folder.log):
+    for path in (folder.events, folder.log, folder.source):
         path.unlink(missing_ok=True)
-
-
-def _copy(source: Path, target: Path) -> None:
-    aside = target.with_name(target.name + ".part")
-    shutil.copyfile(source, aside)
-    os.replace(aside, target)
 
 
 if __name__ == "__main__":

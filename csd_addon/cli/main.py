@@ -19,7 +19,7 @@ from ..runtime.doctor import examine
 from ..runtime.errors import RuntimeMissing, TeacherMissing
 from ..runtime.paths import Paths, default_base
 from . import session
-from .arguments import UsageError, parser, texture_request
+from .arguments import UsageError, job_request, parser
 from .progress import ProgressLine
 from .request import SUZANNE, Request
 
@@ -79,8 +79,8 @@ class _Screen:
             self.line.say(sentence)
 
 
-def _texture(words: argparse.Namespace, screen: _Screen) -> int:
-    return _run_and_tell(texture_request(words), screen)
+def _job(words: argparse.Namespace, screen: _Screen) -> int:
+    return _run_and_tell(job_request(words), screen)
 
 
 def _resume(words: argparse.Namespace, screen: _Screen) -> int:
@@ -106,7 +106,8 @@ def _demo(words: argparse.Namespace, screen: _Screen) -> int:
 def _run_and_tell(request: Request, screen: _Screen) -> int:
     code = _run(request, screen)
     if code == 0:
-        screen.end(f"Done: {request.blend} is textured; look at {request.preview}.")
+        done = "edited" if request.settings.kind == "edit" else "textured"
+        screen.end(f"Done: {request.blend} is {done}; look at {request.preview}.")
     elif code == 130:
         screen.end(f"Cancelled. Continue with: python3 -m csd_addon resume {request.output}")
     return code
@@ -163,4 +164,6 @@ def _runtime(words: argparse.Namespace, screen: _Screen) -> int:
     return 0
 
 
-_COMMANDS = {"demo": _demo, "texture": _texture, "resume": _resume, "doctor": _doctor, "runtime": _runtime}
+_COMMANDS = {
+    "demo": _demo, "texture": _job, "edit": _job, "resume": _resume, "doctor": _doctor, "runtime": _runtime,
+}  # fmt: skip

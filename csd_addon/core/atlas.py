@@ -1,6 +1,6 @@
 """Texels of a texture image: wrapping, bilinear look-up, margin. UV origin bottom left, images row 0 at the top.
 
-Texel (row, column) of a size x size image has its centre at u = (column + 0.5) / size, v = 1 - (row + 0.5) / size.
+Images are H x W, square or not. Texel (row, column) has its centre at u = (column + 0.5) / W, v = 1 - (row + 0.5) / H.
 UVs outside 0..1 repeat, as Blender's image texture does.
 """
 
@@ -8,42 +8,43 @@ from __future__ import annotations
 
 import numpy as np
 
-
-def margin_width(size: int) -> int:
-    """Margin in texels around each chart: 16 at 2048, scaled with the size, at least 4."""
-    return max(4, size // 128)
+Shape = tuple[int, int]
 
 
-def texel_coordinates(uv: np.ndarray, size: int) -> np.ndarray:
+def margin_width(shape: Shape) -> int:
+    """Margin in texels around each chart: 16 at 2048, scaled with the longer edge, at least 4."""
+    return max(4, max(shape) // 128)
+
+
+def texel_coordinates(uv: np.ndarray, shape: Shape) -> np.ndarray:
     """(..., 2) UVs to (..., 2) float64 image coordinates (x right, y down) in texels; not wrapped."""
     uv = np.asarray(uv, dtype=np.float64)
-    return np.stack([uv[..., 0] * size, (1 - uv[..., 1]) * size], axis=-1)
+    return np.stack([uv[..., 0] * shape[1], (1 - uv[..., 1]) * shape[0]], axis=-1)
 
 
 def sample_bilinear(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Look up (N, 2) ``uv`` in an (S, S, C) image as a renderer does: bilinear, repeating. (N, C) float64."""
-    size = len(image)
-    position = texel_coordinates(uv, size) - 0.5
+    """Look up (N, 2) ``uv`` in an (H, W, C) image as a renderer does: bilinear, repeating. (N, C) float64."""
+    height, width = image.shape[:2]
+    position = texel_coordinates(uv, (height, width)) - 0.5
     low = np.floor(position).astype(np.int64)
     part = position - low
     result = np.zeros((len(uv), image.shape[2]))
     for dy in (0, 1):
         for dx in (0, 1):
             weight = (part[:, 0] if dx else 1 - part[:, 0]) * (part[:, 1] if dy else 1 - part[:, 1])
-            result += weight[:, None] * image[(low[:, 1] + dy) % size, (low[:, 0] + dx) % size]
+            result += weight[:, None] * image[(low[:, 1] + dy) % height, (low[:, 0] + dx) % width]
     return result
 
 
 def nearest_filled(filled: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
     """For every texel the nearest filled one within ``radius`` (Euclidean, wrapping at the borders).
 
-    filled: (S, S) bool. Returns flat indices (S, S) int64 and squared distances (S, S) int64; where nothing is
+    filled: (H, W) bool. Returns flat indices (H, W) int64 and squared distances (H, W) int64; where nothing is
     near enough the index is -1. Exact: columns first, then rows, both by exhaustive search over the window.
     """
-    size = len(filled)
     far = np.int64(4 * radius * radius + 1)
     column_distance, column_index = _nearest_in_column(filled, radius, far)
-    best, index = np.full((size, size), far), np.full((size, size), -1, dtype=np.int64)
+    best, index = np.full(filled.shape, far), np.full(filled.shape, -1, dtype=np.int64)
     for shift in sorted(range(-radius, radius + 1), key=abs):
         distance = np.roll(column_distance, -shift, axis=1) + shift * shift
         nearer = distance < best
@@ -55,8 +56,7 @@ def nearest_filled(filled: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndar
 
 def _nearest_in_column(filled: np.ndarray, radius: int, far: np.int64) -> tuple[np.ndarray, np.ndarray]:
     """Squared distance to, and flat index of, the nearest filled texel in the same column."""
-    size = len(filled)
-    own = np.arange(size * size).reshape(size, size)
+    own = np.arange(filled.size).reshape(filled.shape)
     best, index = np.where(filled, 0, far), np.where(filled, own, -1)
     for shift in range(1, radius + 1):
         for step in (shift, -shift):
@@ -69,7 +69,7 @@ def _nearest_in_column(filled: np.ndarray, radius: int, far: np.int64) -> tuple[
 def fill_margin(image: np.ndarray, filled: np.ndarray, radius: int) -> np.ndarray:
     """Copy each chart's border outwards by ``radius`` texels; the rest takes the mean of the filled texels.
 
-    image: (S, S, C) float. filled: (S, S) bool. Filled texels are untouched; applying it twice changes nothing.
+    image: (H, W, C) float. filled: (H, W) bool. Filled texels are untouched; applying it twice changes nothing.
     """
     if not filled.any():
         return image
@@ -107,7 +107,7 @@ def seam_error(image: np.ndarray, triangles: np.ndarray, corner_uvs: np.ndarray)
     a, b = seam_edges(triangles, corner_uvs)
     if len(a) == 0:
         return 0.0, 0.0
-    lengths = np.linalg.norm(a[:, 1] - a[:, 0], axis=1) * len(image)
+    lengths = np.linalg.norm(a[:, 1] - a[:, 0], axis=1) * max(image.shape[:2])
     counts = np.clip(np.ceil(lengths), 1, 64).astype(np.int64)
     edge = np.repeat(np.arange(len(a)), counts)
     number = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -115,3 +115,18 @@ def seam_error(image: np.ndarray, triangles: np.ndarray, corner_uvs: np.ndarray)
     sides = [sample_bilinear(image, s[edge, 0] * (1 - share) + s[edge, 1] * share) for s in (a, b)]
     difference = np.abs(sides[0] - sides[1]).max(axis=1) * 255
     return float(difference.mean()), float(difference.max())
+
+
+def chart_labels(triangles: np.ndarray, corner_uvs: np.ndarray) -> np.ndarray:
+    """(T,) int64: equal for triangles of one chart, i.e. connected through vertices with the same place in UV space."""
+    places = np.concatenate([triangles.reshape(-1, 1), np.round(corner_uvs.reshape(-1, 2) * 1e5)], axis=1)
+    _, node = np.unique(places, axis=0, return_inverse=True)
+    node = node.reshape(-1, 3)
+    label = np.arange(node.max(initial=-1) + 1)
+    while True:
+        before, lowest = label.copy(), label[node].min(axis=1)
+        np.minimum.at(label, node, lowest[:, None])
+        # Jump along the chain: long charts settle in few rounds.
+        label = label[label]
+        if (label == before).all():
+            return np.asarray(label[node[:, 0]])

@@ -17,7 +17,11 @@ PSNR_CEILING = 120.0
 
 @dataclass(frozen=True)
 class Report:
-    """See design, section 3. seconds: by phase, with "total". gradient_norms: name -> quartile means of the run."""
+    """See design, section 3. seconds: by phase, with "total". gradient_norms: name -> quartile means of the run.
+
+    edit: for an edit its way ("keep" or "replace"), the shares of texels that are free and that changed, and the mean
+    CIELAB difference over the surface.
+    """
 
     seconds: dict[str, float]
     iterations: int
@@ -37,9 +41,11 @@ class Report:
     normalization: dict[str, Any]
     warnings: list[str]
     versions: dict[str, str]
+    edit: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain dict for ``report.json``; a new texture has no ``edit``."""
+        return {name: value for name, value in asdict(self).items() if name != "edit" or value}
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

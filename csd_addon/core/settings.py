@@ -16,6 +16,8 @@ from typing import Any
 
 Schedule = tuple[float, float, float, float]
 
+KINDS = ("texture", "edit")
+KEEPS = ("auto", "pattern", "nothing")
 LOSSES = ("csd", "sds")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SIZE_RANGE = (64, 8192)
@@ -42,17 +44,24 @@ def at(schedule: Schedule, progress: float) -> float:
 class JobSettings:
     """What the artist chose. Empty text and 0 iterations mean: as the preset and the teacher prefer.
 
-    prompt, negative: what the texture should show and should not. target, remove, strength: for editing.
+    kind: "texture" for a new texture, "edit" for a change of the one that is there.
+    prompt, negative: what a new texture should show and should not.
+    target, remove: what an edited texture should show, and what it shows now and should lose. strength: 0 .. 1.
+    mask: where an edit may change something, empty for everywhere (``scene.mask``). keep: one of ``KEEPS``, whether an
+    edit keeps the source's pattern (``core.edit``).
     preset: a key of ``PRESETS``. teacher: "mini", "sd15" or a folder. device: one of ``DEVICES``.
-    iterations: optimisation steps. size: edge of the image in pixels. seed: 0 .. 2**31 - 1.
-    uv_map: name of the UV layer, empty for the active one. loss: one of ``LOSSES``.
+    iterations: optimisation steps. size: edge of the image in pixels; 0 for an edit: as the source.
+    seed: 0 .. 2**31 - 1. uv_map: name of the UV layer, empty for the active one. loss: one of ``LOSSES``.
     """
 
+    kind: str = "texture"
     prompt: str = ""
     negative: str = ""
     target: str = ""
     remove: str = ""
     strength: float = 1.0
+    mask: str = ""
+    keep: str = "auto"
     preset: str = "balanced"
     teacher: str = "mini"
     device: str = "auto"
@@ -64,16 +73,26 @@ class JobSettings:
 
     def validate(self) -> JobSettings:
         """Return ``self``. Raises ``ValueError`` with one sentence that names the setting and its range."""
-        if not self.prompt.strip():
-            raise ValueError("The prompt is empty: write what the texture should show, for example 'red brick'.")
+        self._check_words()
+        _in_choices("keep", self.keep, KEEPS)
         _in_choices("preset", self.preset, tuple(PRESETS))
         _in_choices("loss", self.loss, LOSSES)
         _in_choices("device", self.device, DEVICES)
-        _in_range("size", self.size, SIZE_RANGE)
+        if self.kind == "texture" or self.size:
+            _in_range("size", self.size, SIZE_RANGE)
         _in_range("iterations", self.iterations, ITERATION_RANGE)
         _in_range("seed", self.seed, (0, 2**31 - 1))
         _in_range("strength", self.strength, STRENGTH_RANGE)
         return self
+
+    def _check_words(self) -> None:
+        _in_choices("kind", self.kind, KINDS)
+        if self.kind == "texture" and not self.prompt.strip():
+            raise ValueError("The prompt is empty: write what the texture should show, for example 'red brick'.")
+        if self.kind == "edit" and not self.target.strip():
+            raise ValueError("The target is empty: write what the texture should show, for example 'blue brick'.")
+        if self.kind == "edit" and self.target.lower().split() == self.remove.lower().split():
+            raise ValueError("Target and remove say the same, so there is nothing to change: let them differ.")
 
     def to_json(self) -> dict[str, Any]:
         """Plain dict for ``job.json``; ``from_json`` is the inverse."""
@@ -96,6 +115,8 @@ class Recipe:
     of view and fill (share of the image that the unit ball spans), share and fill of close-ups.
     Field: levels, log2 of table entries, coarsest and finest resolution, albedo range, learning rates, a
     factor on both of them over the run, Adam betas.
+    Editing: weight of the anchor to the source, whether the score of the source is subtracted (DDS), and the share of
+    its start to which the smoothed gradient must fall for the run to end early (0: never).
     """
 
     iterations: int = 4000
@@ -131,6 +152,9 @@ class Recipe:
     rate_mlp: float = 0.001
     rate_factor: Schedule = (0.6, 1.0, 0.1, 1.0)
     betas: tuple[float, float] = (0.9, 0.99)
+    anchor: float = 0.0
+    reference: bool = False
+    stop_share: float = 0.0
 
 
 PRESETS: dict[str, Recipe] = {
@@ -148,22 +172,34 @@ PRESETS: dict[str, Recipe] = {
 
 
 def resolve(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
-    """The recipe of a run.
+    """The recipe of a new texture.
 
     preferences: the teacher's ``csd.json``: ``{"recipe": {...}, "presets": {"draft": {...}, ...}}``, both optional;
     the first holds for every preset, the second for one. Raises ``ValueError`` naming an unknown key.
     """
     recipe = PRESETS[settings.preset]
-    overlays = (preferences.get("recipe", {}), preferences.get("presets", {}).get(settings.preset, {}))
-    for overlay in overlays:
-        _reject_unknown(overlay, Recipe, "the teacher's csd.json")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in overlay.items()}
-        recipe = replace(recipe, **values)
-    if settings.iterations:
-        recipe = replace(recipe, iterations=settings.iterations)
+    for layer in layers(settings, preferences):
+        recipe = overlaid(recipe, layer)
     if settings.negative:
         recipe = replace(recipe, negative=settings.negative)
-    return recipe
+    return with_iterations(recipe, settings)
+
+
+def layers(settings: JobSettings, preferences: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """What ``preferences`` say for every preset, then for the one of ``settings``."""
+    return preferences.get("recipe", {}), preferences.get("presets", {}).get(settings.preset, {})
+
+
+def overlaid(recipe: Recipe, layer: Mapping[str, Any]) -> Recipe:
+    """``recipe`` with the values of ``layer``. Raises ``ValueError`` naming an unknown key."""
+    _reject_unknown(layer, Recipe, "the teacher's csd.json")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in layer.items()}
+    return replace(recipe, **values)
+
+
+def with_iterations(recipe: Recipe, settings: JobSettings) -> Recipe:
+    """``recipe`` with the number of steps that the artist set by hand, if any."""
+    return replace(recipe, iterations=settings.iterations) if settings.iterations else recipe
 
 
 def _reject_unknown(values: Mapping[str, Any], kind: type, source: str) -> None:

@@ -2,10 +2,11 @@
 
     job.json        settings, versions, normalisation; all that is needed to run the job again
     mesh.npz        the triangles (core.mesh)
+    source.npz      the texture that an edit starts from, and its mask (core.source)
     events.jsonl    everything the worker said
     checkpoint/     the state to resume from
     preview/        low-resolution textures while the job runs
-    result/         basecolor.png, then report.json, the marker of a finished result
+    result/         basecolor.png (edited.npy for an edit), then report.json, the marker of a finished result
     worker.log      what the worker's libraries printed
 """
 
@@ -34,6 +35,10 @@ class JobFolder:
         return self.path / "mesh.npz"
 
     @property
+    def source(self) -> Path:
+        return self.path / "source.npz"
+
+    @property
     def events(self) -> Path:
         return self.path / "events.jsonl"
 
@@ -52,6 +57,10 @@ class JobFolder:
     @property
     def basecolor(self) -> Path:
         return self.result / "basecolor.png"
+
+    @property
+    def edited(self) -> Path:
+        return self.result / "edited.npy"
 
     @property
     def report(self) -> Path:

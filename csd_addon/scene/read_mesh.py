@@ -7,6 +7,9 @@ stretched. Nothing in Blender is changed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import bpy
 import numpy as np
 
@@ -19,6 +22,25 @@ def read_mesh(obj: bpy.types.Object, uv_map: str = "") -> MeshData:
     UVs are zero where the object has no such layer (see ``has_uvs``). Raises ``ValueError`` with a sentence if
     ``obj`` is no mesh.
     """
+    with evaluated_mesh(obj) as mesh:
+        return _oriented(_read(mesh, uv_map or active_uv_map(obj)), obj)
+
+
+def read_material_index(obj: bpy.types.Object) -> np.ndarray:
+    """(T,) int32, the material slot of each triangle that ``read_mesh`` returns, in its order.
+
+    A number beyond the object's slots is a material that Geometry Nodes have put there.
+    """
+    with evaluated_mesh(obj) as mesh:
+        return material_index(mesh)
+
+
+@contextmanager
+def evaluated_mesh(obj: bpy.types.Object) -> Iterator[bpy.types.Mesh]:
+    """The mesh that is seen of ``obj``, with its triangles calculated, for the time of the block.
+
+    Raises ``ValueError`` with a sentence if ``obj`` is no mesh.
+    """
     if obj.type != "MESH":
         raise ValueError(f"'{obj.name}' is a {obj.type.lower()}, not a mesh; select a mesh object.")
     if obj.mode == "EDIT":
@@ -27,9 +49,23 @@ def read_mesh(obj: bpy.types.Object, uv_map: str = "") -> MeshData:
     evaluated = obj.evaluated_get(depsgraph)
     mesh = evaluated.to_mesh(preserve_all_data_layers=True, depsgraph=depsgraph)
     try:
-        return _oriented(_read(mesh, uv_map or active_uv_map(obj)), obj)
+        mesh.calc_loop_triangles()
+        yield mesh
     finally:
         evaluated.to_mesh_clear()
+
+
+def corner_loops(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> np.ndarray:
+    """(T, 3) int32: for each corner that ``read_mesh`` returns its index in ``mesh.loops``."""
+    loops = _get(mesh.loop_triangles, "loops", (len(mesh.loop_triangles), 3), np.int32)
+    return loops[:, _corner_order(obj)]
+
+
+def material_index(mesh: bpy.types.Mesh) -> np.ndarray:
+    """(T,) int32, the material of each triangle of ``mesh``; as in Blender, a number too high means the last one."""
+    indices = np.empty(len(mesh.loop_triangles), np.int32)
+    mesh.loop_triangles.foreach_get("material_index", indices)
+    return indices.clip(0, max(len(mesh.materials) - 1, 0))
 
 
 def has_uvs(obj: bpy.types.Object) -> bool:
@@ -44,7 +80,6 @@ def active_uv_map(obj: bpy.types.Object) -> str:
 
 
 def _read(mesh: bpy.types.Mesh, uv_map: str) -> MeshData:
-    mesh.calc_loop_triangles()
     count = len(mesh.loop_triangles)
     vertices = _get(mesh.vertices, "co", (len(mesh.vertices), 3), np.float32)
     triangles = _get(mesh.loop_triangles, "vertices", (count, 3), np.int32)
@@ -64,16 +99,21 @@ def _get(collection: bpy.types.bpy_prop_collection, name: str, shape: tuple[int,
     return values.reshape(shape)
 
 
+def _corner_order(obj: bpy.types.Object) -> list[int]:
+    """The order of a triangle's corners: turned round where the object is mirrored."""
+    determinant = float(np.linalg.det(np.array(obj.matrix_world.to_3x3(), dtype=np.float64)))
+    if abs(determinant) < 1e-30:
+        raise ValueError(f"'{obj.name}' is scaled to nothing along an axis; apply or repair its scale.")
+    return [0, 1, 2] if determinant > 0 else [0, 2, 1]
+
+
 def _oriented(mesh: MeshData, obj: bpy.types.Object) -> MeshData:
     """Apply the linear part of the object's world matrix; a mirroring one also flips the winding."""
     linear = np.array(obj.matrix_world.to_3x3(), dtype=np.float64)
-    determinant = float(np.linalg.det(linear))
-    if abs(determinant) < 1e-30:
-        raise ValueError(f"'{obj.name}' is scaled to nothing along an axis; apply or repair its scale.")
+    order = _corner_order(obj)
     positions = (mesh.positions.astype(np.float64) @ linear.T).astype(np.float32)
     # Normals transform with the inverse transpose: rows times the inverse. Outside stays outside under a mirror.
     normals = mesh.corner_normals.astype(np.float64) @ np.linalg.inv(linear)
     lengths = np.linalg.norm(normals, axis=2, keepdims=True)
     normals = (normals / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-    order = [0, 1, 2] if determinant > 0 else [0, 2, 1]
     return MeshData(positions, mesh.triangles[:, order], normals[:, order], mesh.corner_uvs[:, order])

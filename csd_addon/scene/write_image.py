@@ -1,15 +1,51 @@
-"""From a finished PNG to an image in Blender.
+"""From a finished PNG, or from edited pixels, to an image in Blender.
 
-The worker's images have row 0 at the top, PNG has too, and Blender turns it over on loading: this is the one place
-where the row order changes. The colour space is sRGB.
+The worker's images have row 0 at the top, PNG has too, and Blender turns it over on loading: here and in
+``base_color.read_pixels`` the row order changes, nowhere else.
+
+An edited image is stored as its source is: bit depth, colour space, alpha. Where its pixels are the source's, the
+source's stored numbers are written again. They are taken from its file, because what Blender holds in memory has
+lost some of them: floats are linear and times alpha. PNGs are written here, because Blender's own 16-bit ones lose
+the colour under transparent texels.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import struct
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import bpy
+import numpy as np
+
+from .base_color import read_pixels
+
+# The colour space whose numbers Blender hands through as they are.
+_DATA = "Non-Color"
+
+
+@dataclass(frozen=True)
+class _Format:
+    """suffix: ".png" or ".exr". depth: bits of a channel. space, alpha_mode: Blender's names."""
+
+    suffix: str
+    depth: int
+    alpha: bool
+    space: str
+    alpha_mode: str
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What the file of an image holds: the numbers as they stand there, and as Blender shows them; (H, W, 4)."""
+
+    raw: np.ndarray
+    shown: np.ndarray
 
 
 def load_image(path: Path, name: str, *, pack: bool) -> bpy.types.Image:
@@ -18,6 +54,35 @@ def load_image(path: Path, name: str, *, pack: bool) -> bpy.types.Image:
     pack: keep the pixels inside the .blend (and forget the path) rather than refer to the file.
     Raises ``ValueError`` if the file can't be read.
     """
+    return _load(path, name, "sRGB", "STRAIGHT", pack=pack)
+
+
+def edited_image(
+    source: bpy.types.Image | None, pixels: np.ndarray, name: str, path: Path, *, pack: bool
+) -> bpy.types.Image:
+    """A new image ``name`` with ``pixels``, stored like ``source`` and without loss in a file at ``path``.
+
+    pixels: (H, W, 4) float32, row 0 at the top, in the numbers of ``read_pixels(source)``. Where they equal the
+    source's, the stored numbers do too. source: None means an 8-bit sRGB image. The suffix of ``path`` becomes
+    ``.png`` (8 or 16 bits) or ``.exr`` (half or full floats); ``filepath`` of the image says which. pack: as in
+    ``load_image``. Raises ``OSError`` if the file can't be written.
+    """
+    stored = _stored(source) if source else None
+    form = _format_of(source, pixels, stored)
+    numbers = _numbers(pixels, form, stored, floats=bool(source and source.is_float))
+    stem = path.stem if path.suffix.lower() in {".png", ".exr"} else path.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.with_name(stem + form.suffix)
+    aside = path.with_name(f"{stem}.part{form.suffix}")
+    if form.suffix == ".png":
+        aside.write_bytes(_png(np.rint(numbers.clip(0, 1) * (2**form.depth - 1)), form.depth))
+    else:
+        _write_exr(numbers, aside, form.depth, form.space if form.space == _linear_space() else _DATA)
+    os.replace(aside, path)
+    return _load(path, name, form.space, form.alpha_mode, pack=pack)
+
+
+def _load(path: Path, name: str, space: str, alpha_mode: str, *, pack: bool) -> bpy.types.Image:
     try:
         image = bpy.data.images.load(str(path), check_existing=False)
     except RuntimeError as error:
@@ -27,7 +92,8 @@ def load_image(path: Path, name: str, *, pack: bool) -> bpy.types.Image:
         bpy.data.images.remove(image)
         raise ValueError(f"The texture {path} can't be loaded: the file is damaged or no image.")
     image.name = name
-    image.colorspace_settings.name = "sRGB"
+    image.colorspace_settings.name = space
+    image.alpha_mode = alpha_mode
     if pack:
         image.pack()
         image.filepath = f"//textures/{path.name}"
@@ -36,3 +102,141 @@ def load_image(path: Path, name: str, *, pack: bool) -> bpy.types.Image:
         with contextlib.suppress(ValueError):
             image.filepath = bpy.path.relpath(str(path))
     return image
+
+
+def _stored(source: bpy.types.Image) -> _Stored | None:
+    """What stands in the source's file or packed file; None if there is none, as for an image painted in Blender."""
+    if source.source != "FILE":
+        return None
+    # A copy reads the file anew: strokes that are not saved yet stay behind.
+    copy = source.copy()
+    try:
+        if not all(copy.size):
+            return None
+        shown = read_pixels(copy)[0]
+        copy.colorspace_settings.name = _DATA
+        return _Stored(read_pixels(copy)[0], shown)
+    finally:
+        bpy.data.images.remove(copy)
+
+
+def _format_of(source: bpy.types.Image | None, pixels: np.ndarray, stored: _Stored | None) -> _Format:
+    if source is None:
+        return _Format(".png", 8, bool((pixels[..., 3] < 1).any()), "sRGB", "STRAIGHT")
+    alpha_mode = source.alpha_mode
+    if stored is None and alpha_mode in {"STRAIGHT", "PREMUL"}:
+        # These say how a file is read. Without one, memory holds bytes straight and floats times alpha.
+        alpha_mode = "PREMUL" if source.is_float else "STRAIGHT"
+    channels = source.depth // (32 if source.is_float else 8)
+    return _Format(*_depth_of(source, stored), channels in (2, 4), source.colorspace_settings.name, alpha_mode)
+
+
+def _depth_of(source: bpy.types.Image, stored: _Stored | None) -> tuple[str, int]:
+    if not source.is_float:
+        return ".png", 8
+    if stored is None or source.file_format in {"HDR", "OPEN_EXR", "OPEN_EXR_MULTILAYER"}:
+        return ".exr", 16 if stored and _is_half(source) else 32
+    # Blender holds 16-bit integers as floats: see whether the file has any other numbers.
+    steps = stored.raw * 65535
+    integers = np.abs(steps - np.rint(steps)).max() < 0.01 and steps.min() >= 0 and steps.max() <= 65535
+    return (".png", 16) if integers else (".exr", 32)
+
+
+def _is_half(source: bpy.types.Image) -> bool:
+    """Whether all channels of an OpenEXR file are 16-bit floats, read from the list of channels in its header."""
+    if source.packed_file:
+        head = source.packed_file.data[:8192]
+    else:
+        with open(bpy.path.abspath(source.filepath, library=source.library), "rb") as stream:
+            head = stream.read(8192)
+    start = head.find(b"channels\0chlist\0") + len(b"channels\0chlist\0")
+    (length,) = struct.unpack_from("<i", head, start)
+    # Each channel: its name, a zero, its type (1 is half), three numbers of 32 bits.
+    types = re.findall(rb"[^\0]+\0([\0-\2])\0{3}.{12}", head[start + 4 : start + 4 + length], re.DOTALL)
+    return bool(types) and set(types) == {b"\1"}
+
+
+def _numbers(pixels: np.ndarray, form: _Format, stored: _Stored | None, *, floats: bool) -> np.ndarray:
+    """(H, W, 3 or 4) float32 to be written: the stored numbers where nothing changed, else ``pixels`` as encoded."""
+    numbers = _encoded(pixels, form, floats=floats)
+    if stored and stored.raw.shape == pixels.shape:
+        same = pixels == stored.shown
+        color = np.where(same.all(axis=2, keepdims=True), stored.raw, numbers)[..., :3]
+        alpha = np.where(same[..., 3:], stored.raw[..., 3:], numbers[..., 3:])
+        numbers = np.concatenate([color, alpha], axis=2)
+    return numbers if form.alpha else numbers[..., :3]
+
+
+def _encoded(pixels: np.ndarray, form: _Format, *, floats: bool) -> np.ndarray:
+    """``pixels`` in the numbers that Blender turns into them on loading; (H, W, 4)."""
+    color, alpha = pixels[..., :3], pixels[..., 3:]
+    if form.space == _DATA or (floats and form.alpha_mode == "PREMUL" and form.space == _linear_space()):
+        return pixels
+    if floats:
+        associated = form.alpha_mode in {"STRAIGHT", "PREMUL"}
+        color = _in_space(color / np.where(alpha > 0, alpha, 1) if associated else color, form.space)
+    if form.alpha_mode == "PREMUL":
+        color = color * alpha
+    return np.concatenate([color, alpha], axis=2)
+
+
+def _in_space(color: np.ndarray, space: str) -> np.ndarray:
+    """Scene-linear (H, W, 3) in the numbers of the colour space ``space``: Blender converts on writing a file."""
+    if space == _linear_space():
+        return color
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "converted.exr"
+        _write_exr(color, path, 32, space)
+        image = _load(path, "CSD converted", _DATA, "CHANNEL_PACKED", pack=False)
+        try:
+            return read_pixels(image)[0][..., :3]
+        finally:
+            bpy.data.images.remove(image)
+
+
+def _linear_space() -> str:
+    """The name of the colour space that a new float image has: scene linear."""
+    image = bpy.data.images.new("CSD probe", 1, 1, float_buffer=True)
+    try:
+        return image.colorspace_settings.name
+    finally:
+        bpy.data.images.remove(image)
+
+
+def _write_exr(numbers: np.ndarray, path: Path, depth: int, space: str) -> None:
+    """Write (H, W, 3 or 4) scene-linear ``numbers`` as OpenEXR, converted to ``space``; "Non-Color" is as they are."""
+    height, width, channels = numbers.shape
+    scene = bpy.data.scenes.new("CSD image")
+    image = bpy.data.images.new("CSD image", width, height, alpha=channels == 4, float_buffer=True)
+    try:
+        settings = scene.render.image_settings
+        settings.file_format, settings.color_depth, settings.exr_codec = "OPEN_EXR", str(depth), "ZIP"
+        settings.color_mode = "RGBA" if channels == 4 else "RGB"
+        settings.color_management = "OVERRIDE"
+        settings.linear_colorspace_settings.name = space
+        image.alpha_mode = "CHANNEL_PACKED"
+        filled = np.ones((height, width, 4), np.float32)
+        filled[..., :channels] = numbers[::-1]
+        image.pixels.foreach_set(filled.ravel())
+        image.save_render(str(path), scene=scene)
+    except RuntimeError as error:
+        raise OSError(f"The texture {path} can't be written: {str(error).strip()}") from error
+    finally:
+        bpy.data.images.remove(image)
+        bpy.data.scenes.remove(scene)
+
+
+def _png(numbers: np.ndarray, depth: int) -> bytes:
+    """(H, W, 3 or 4) integers as a PNG. Each byte is stored as the difference to the texel before it (filter 1)."""
+    height, width, channels = numbers.shape
+    rows = numbers.astype(">u2" if depth == 16 else "u1").reshape(height, -1).view(np.uint8)
+    step = channels * depth // 8
+    filtered = np.ones((height, 1 + rows.shape[1]), np.uint8)
+    filtered[:, 1:] = rows
+    filtered[:, 1 + step :] -= rows[:, :-step]
+    header = struct.pack(">IIBBBBB", width, height, depth, 6 if channels == 4 else 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes())), (b"IEND", b""))
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body

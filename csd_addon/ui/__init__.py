@@ -10,6 +10,8 @@ _CLASSES = (
     properties.CSD_PG_settings,
     preferences.preferences_class,
     operators.CSD_OT_texture,
+    operators.CSD_OT_edit,
+    operators.CSD_OT_undo_edit,
     operators.CSD_OT_stop_and_keep,
     operators.CSD_OT_cancel,
     operators.CSD_OT_revert,

@@ -7,7 +7,7 @@ import sys
 
 import bpy
 
-from ..cli.arguments import UsageError, parser, texture_request
+from ..cli.arguments import UsageError, job_request, parser
 from ..cli.progress import ProgressLine
 
 _handle: object = None
@@ -23,12 +23,12 @@ def unregister() -> None:
 
 
 def run(argv: list[str]) -> int:
-    """Carry out ``texture`` in this Blender; returns the exit code. Other commands need the terminal."""
+    """Carry out ``texture`` or ``edit`` in this Blender; returns the exit code. Other commands need the terminal."""
     try:
         words = parser("blender --command csd").parse_args(argv)
-        if words.command != "texture":
+        if words.command not in ("texture", "edit"):
             raise UsageError(f"'{words.command}' runs in a terminal: python3 -m csd_addon {words.command}.")
-        request = texture_request(words)
+        request = job_request(words)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

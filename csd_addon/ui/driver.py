@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +31,7 @@ from ..runtime.named import named_python
 from ..runtime.paths import Paths, default_base
 from ..scene.lookup import ObjectKey
 from ..scene.material import apply_texture
+from ..scene.original import Original, find_original, put_edit, read_source
 from ..scene.read_mesh import active_uv_map, has_uvs, read_mesh
 from ..scene.unwrap import unwrap_into_new_layer
 from ..scene.write_image import load_image
@@ -42,13 +44,17 @@ _worker: WorkerProcess | None = None
 
 @dataclass(frozen=True)
 class Task:
-    """A job and where its result goes. new_layer: the UV layer that was made for it, empty if none."""
+    """A job and where its result goes.
+
+    new_layer: the UV layer that was made for it, empty if none. edited: for an edit, what it starts from.
+    """
 
     key: ObjectKey
     folder: JobFolder
     settings: JobSettings
     new_layer: str
     notes: tuple[str, ...]
+    edited: Original | None = None
 
 
 def prepare(obj: bpy.types.Object, settings: JobSettings, folder: JobFolder) -> Task:
@@ -59,12 +65,17 @@ def prepare(obj: bpy.types.Object, settings: JobSettings, folder: JobFolder) -> 
     """
     settings.validate()
     teacher = teacher_folders(settings.teacher)
-    mesh = read_mesh(obj, settings.uv_map)
-    notes = _checked(check_mesh(mesh, obj.name))
-    uv_map, new_layer = _uv_layer(obj, mesh, settings.uv_map, notes)
-    task = Task(ObjectKey.of(obj), folder, replace(settings, uv_map=uv_map), new_layer, tuple(notes))
+    original = find_original(obj, settings) if settings.kind == "edit" else None
+    wanted = original.uv_map if original else settings.uv_map
+    mesh = read_mesh(obj, wanted)
+    notes = [*(original.notes if original else ()), *_checked(check_mesh(mesh, obj.name))]
+    uv_map, new_layer = _uv_layer(obj, mesh, wanted, notes)
+    settings = replace(settings, uv_map=uv_map)
+    task = Task(ObjectKey.of(obj), folder, settings, new_layer, tuple(notes), original)
     try:
         _write_job(task, read_mesh(obj, new_layer) if new_layer else mesh, teacher)
+        if original:
+            read_source(obj, original, settings).save(folder.source)
     except (ValueError, OSError):
         discard(task)
         raise
@@ -80,10 +91,11 @@ def _write_job(task: Task, mesh: MeshData, teacher: dict[str, str]) -> None:
     folder.create()
     mesh.save(folder.mesh)
     job = {
-        "protocol": PROTOCOL_VERSION, "kind": "texture", "object": name, "settings": task.settings.to_json(),
-        "teacher": teacher,
+        "protocol": PROTOCOL_VERSION, "object": name, "settings": task.settings.to_json(), "teacher": teacher,
         "versions": {"blender": bpy.app.version_string, "python": platform.python_version()},
     }  # fmt: skip
+    if task.edited:
+        job["source"] = {"image": task.edited.name, "job": task.edited.job}
     write_json(folder.job, job)
 
 
@@ -116,21 +128,37 @@ def wait(job: Job, *, on_change: Callable[[JobState, Job], None] | None = None) 
     return job
 
 
-def finish(task: Task, image_path: Path, *, pack: bool) -> list[str]:
+def finish(task: Task, result: Path, *, file: Path | None) -> list[str]:
     """Put the finished texture on the object's material; returns notes for the artist.
 
-    Raises ``ValueError`` if the object is gone or the image can't be read.
+    file: where the image is to lie, without suffix; None packs it into the .blend. Raises ``ValueError`` if the object
+    is gone or the image can't be read, ``OSError`` if the file can't be written.
     """
     obj = task.key.find()
     if obj is None:
-        raise ValueError(f"The object '{task.key.name}' is gone; its texture is kept in {image_path}.")
-    name = f"{obj.name}_basecolor"
+        raise ValueError(f"The object '{task.key.name}' is gone; its texture is kept in {result}.")
     try:
-        image = load_image(image_path, name, pack=pack)
-    except ValueError:
+        if task.edited:
+            notes = put_edit(obj, task.edited, result, task.settings, file or result.with_suffix(""), pack=file is None)
+        else:
+            notes = _put_texture(obj, task, result, file)
+    except (ValueError, OSError):
         discard(task)
         raise
-    notes = [*task.notes, *apply_texture(obj, image, task.settings.uv_map)]
+    return [*task.notes, *notes]
+
+
+def _put_texture(obj: bpy.types.Object, task: Task, result: Path, file: Path | None) -> list[str]:
+    name = f"{obj.name}_basecolor"
+    path = result
+    if file:
+        path = file.with_name(file.name + result.suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(path.name + ".part")
+        shutil.copyfile(result, aside)
+        os.replace(aside, path)
+    image = load_image(path, name, pack=file is None)
+    notes = apply_texture(obj, image, task.settings.uv_map, job=str(task.folder.path))
     # An earlier texture of this object had the name until now.
     image.name = name
     return notes

@@ -14,7 +14,7 @@ from ..jobs.process import make_non_blocking, own_group, program_folder, read_av
 from ..jobs.state import JobState
 from ..runtime.errors import RuntimeMissing, TeacherMissing
 from ..runtime.paths import Paths, default_base
-from ..scene.material import base_color_image, revert
+from ..scene.material import base_color_image, revert, undo_edit
 from . import driver, session
 from .properties import SettingsMixin, read_settings
 
@@ -23,12 +23,10 @@ _TICK = 0.1
 _REFUSALS = (ValueError, RuntimeMissing, TeacherMissing, OSError)
 
 
-class CSD_OT_texture(SettingsMixin, bpy.types.Operator):
-    """Grow a texture on the active mesh from the prompt"""
+class _JobOperator(SettingsMixin):
+    """A job on the active object, in this call (``execute``) or beside the window (``invoke``)."""
 
-    bl_idname = "csd.texture"
-    bl_label = "Texture"
-    bl_options = {"REGISTER", "UNDO"}
+    kind: str
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -41,7 +39,7 @@ class CSD_OT_texture(SettingsMixin, bpy.types.Operator):
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Texture the active object and return when the texture is on it."""
+        """Do the job and return when the texture is on the object."""
         try:
             task, job = self._start(context)
             return self._conclude(task, driver.wait(job).state)
@@ -81,7 +79,7 @@ class CSD_OT_texture(SettingsMixin, bpy.types.Operator):
         """Check everything, write the job folder and start; a refusal leaves nothing behind."""
         folder = new_folder(Paths(default_base()).jobs)
         try:
-            task = driver.prepare(context.object, read_settings(context.scene, self), folder)
+            task = driver.prepare(context.object, read_settings(context.scene, self.kind, self), folder)
             return task, driver.launch(task)
         except _REFUSALS:
             shutil.rmtree(folder.path)
@@ -92,7 +90,7 @@ class CSD_OT_texture(SettingsMixin, bpy.types.Operator):
         for sentence in state.warnings:
             self.report({"WARNING"}, sentence)
         if state.done:
-            for note in driver.finish(task, Path(state.done.paths["basecolor"]), pack=True):
+            for note in driver.finish(task, Path(state.done.paths["basecolor"]), file=None):
                 self.report({"INFO"}, note)
             return {"FINISHED"}
         driver.discard(task)
@@ -106,6 +104,24 @@ class CSD_OT_texture(SettingsMixin, bpy.types.Operator):
         context.window_manager.event_timer_remove(self._timer)
         _redraw(context)
         return result
+
+
+class CSD_OT_texture(_JobOperator, bpy.types.Operator):
+    """Grow a texture on the active mesh from the prompt"""
+
+    bl_idname = "csd.texture"
+    bl_label = "Texture"
+    bl_options = {"REGISTER", "UNDO"}
+    kind = "texture"
+
+
+class CSD_OT_edit(_JobOperator, bpy.types.Operator):
+    """Change the texture of the active mesh from what Remove says to what Target says"""
+
+    bl_idname = "csd.edit"
+    bl_label = "Edit"
+    bl_options = {"REGISTER", "UNDO"}
+    kind = "edit"
 
 
 class CSD_OT_stop_and_keep(bpy.types.Operator):
@@ -140,6 +156,23 @@ class CSD_OT_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class CSD_OT_undo_edit(bpy.types.Operator):
+    """Show the texture again that was there before the last edit"""
+
+    bl_idname = "csd.undo_edit"
+    bl_label = "Back to Source"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _poll_ours(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        name = undo_edit(context.object)
+        self.report({"INFO"}, f"'{context.object.name}' shows {repr(name) if name else 'no image'} again.")
+        return {"FINISHED"}
+
+
 class CSD_OT_revert(bpy.types.Operator):
     """Remove the texture and put the material back as it was"""
 
@@ -149,10 +182,7 @@ class CSD_OT_revert(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if context.object is None or base_color_image(context.object) is None:
-            cls.poll_message_set("The active object carries no texture of CSD Texture")
-            return False
-        return True
+        return _poll_ours(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         count = revert(context.object)
@@ -236,6 +266,13 @@ class CSD_OT_copy_log(bpy.types.Operator):
             return {"CANCELLED"}
         context.window_manager.clipboard = path.read_text(encoding="utf-8", errors="replace")
         return {"FINISHED"}
+
+
+def _poll_ours(cls: type, context: bpy.types.Context) -> bool:
+    if context.object is None or base_color_image(context.object) is None:
+        cls.poll_message_set("The active object carries no texture of CSD Texture")
+        return False
+    return True
 
 
 def _start_installer() -> subprocess.Popen:

@@ -7,9 +7,18 @@ because Blender reads them when a class is registered.
 from dataclasses import fields
 
 import bpy
-from bpy.props import EnumProperty, IntProperty, StringProperty
+from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from ..core.settings import DEVICES, ITERATION_RANGE, LOSSES, PRESETS, SIZE_RANGE, JobSettings
+from ..core.settings import (
+    DEVICES,
+    ITERATION_RANGE,
+    KEEPS,
+    LOSSES,
+    PRESETS,
+    SIZE_RANGE,
+    STRENGTH_RANGE,
+    JobSettings,
+)
 
 _DEFAULT = {f.name: f.default for f in fields(JobSettings)}
 
@@ -21,6 +30,11 @@ _PRESET_TIPS = {
 _LOSS_TIPS = {
     "csd": "Classifier Score Distillation: only what tells the prompt from no prompt",
     "sds": "Score Distillation Sampling: the older method, for comparison",
+}
+_KEEP_TIPS = {
+    "auto": "A word in both prompts that is no colour stays: red brick to blue brick keeps the bricks",
+    "pattern": "Keep the pattern where it is and change its colours",
+    "nothing": "Replace the texture by the target",
 }
 
 
@@ -37,6 +51,27 @@ class SettingsMixin:
     negative: StringProperty(
         name="Negative", default=_DEFAULT["negative"],
         description="What it should not show; empty for the teacher's own choice",
+    )
+    target: StringProperty(
+        name="Target", default=_DEFAULT["target"],
+        description="What the texture should show after the edit, for example 'blue brick'",
+    )
+    remove: StringProperty(
+        name="Remove", default=_DEFAULT["remove"],
+        description="What it shows now and should lose, for example 'red brick'",
+    )
+    strength: FloatProperty(
+        name="Strength", default=_DEFAULT["strength"], min=STRENGTH_RANGE[0], max=STRENGTH_RANGE[1], subtype="FACTOR",
+        description="0 changes nothing, 1 goes all the way to the target",
+    )
+    mask: StringProperty(
+        name="Mask", default=_DEFAULT["mask"],
+        description="Where the edit may change something: faces (the selected ones), a vertex group, a material or a "
+        "painted image; empty for everywhere",
+    )
+    keep: EnumProperty(
+        name="Keep", default=_DEFAULT["keep"], items=_items(KEEPS, _KEEP_TIPS),
+        description="Whether the edit keeps the pattern that is there",
     )
     preset: EnumProperty(
         name="Preset", default=_DEFAULT["preset"], items=_items(tuple(PRESETS), _PRESET_TIPS),
@@ -76,10 +111,17 @@ class CSD_PG_settings(SettingsMixin, bpy.types.PropertyGroup):
     """``scene.csd``."""
 
 
-def read_settings(scene: bpy.types.Scene, operator: bpy.types.Operator | None = None) -> JobSettings:
-    """The scene's settings, overridden by the arguments that were given to ``operator``."""
+def read_settings(
+    scene: bpy.types.Scene, kind: str, operator: bpy.types.Operator | None = None
+) -> JobSettings:
+    """The scene's settings for a job of that kind, overridden by the arguments that were given to ``operator``.
+
+    An edit takes size and UV map from its source unless they are given.
+    """
     values = {name: getattr(scene.csd, name) for name in NAMES}
+    if kind == "edit":
+        values.update(size=0, uv_map="")
     if operator is not None:
         given = operator.properties.is_property_set
         values.update({name: getattr(operator, name) for name in NAMES if given(name)})
-    return JobSettings(**values)
+    return JobSettings(kind=kind, **values)

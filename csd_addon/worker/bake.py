@@ -1,21 +1,30 @@
 """From the field to the texels of the artist's UV layer.
 
-Images are (S, S, 3) float32, sRGB-encoded, row 0 at the top. UVs outside 0..1 repeat. A texel is the mean of the
+Images are (H, W, 3) float32, sRGB-encoded, row 0 at the top. UVs outside 0..1 repeat. A texel is the mean of the
 field at ``SAMPLES`` x ``SAMPLES`` points; points of a chart's border texels that lie outside the chart use the plane of
 the nearest triangle (extrapolated barycentrics), because the field is defined there too. Then the margin is filled.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ..core.atlas import fill_margin, margin_width, nearest_filled, sample_bilinear, seam_error, texel_coordinates
+from ..core.atlas import (
+    Shape,
+    fill_margin,
+    margin_width,
+    nearest_filled,
+    sample_bilinear,
+    seam_error,
+    texel_coordinates,
+)
 from ..core.mesh import MeshData, Normalization
 from ..core.report import psnr
-from .field.hashgrid import TextureField
+from .field.hashgrid import HashField
 from .render.torch_raster import rasterize
 
 # Samples along the edge of a texel.
@@ -32,71 +41,112 @@ _MAX_TILES = 64
 class Atlas:
     """Which surface point each texel sample shows.
 
-    size: texels along the edge. samples: samples along a texel's edge. sample: (P,) int64 flat indices into the
-    (size * samples)^2 sample grid, ascending. points: (P, 3) float32 in unit-ball space.
-    chart: (size, size) bool, texels whose centre lies in a chart. overlap: share of the surface's texel samples that
-    more than one face claims.
+    shape: (height, width) in texels. samples: samples along a texel's edge. sample: (P,) int64 flat indices into the
+    (height * samples, width * samples) sample grid, ascending. triangle: (P,) int32 index into the mesh.
+    weights: (P, 3) float32 barycentrics, outside 0..1 where a border sample extends its chart. corners: (T, 3, 3)
+    float32, the mesh's corners in unit-ball space. chart: (height, width) bool, texels whose centre lies in a chart.
+    overlap: share of the surface's texel samples that more than one face claims.
     """
 
-    size: int
+    shape: Shape
     samples: int
     sample: torch.Tensor
-    points: torch.Tensor
+    triangle: torch.Tensor
+    weights: torch.Tensor
+    corners: torch.Tensor
     chart: np.ndarray
     overlap: float
 
+    def points(self, part: slice) -> torch.Tensor:
+        """(p, 3) float32 unit-ball positions of some of the samples."""
+        return (self.corners[self.triangle[part].long()] * self.weights[part, :, None]).sum(1)
 
-def build_atlas(mesh: MeshData, normalization: Normalization, size: int, *, samples: int = SAMPLES) -> Atlas:
+    def texel(self, part: slice) -> torch.Tensor:
+        """(p,) int64 flat texel index of some of the samples."""
+        width = self.shape[1]
+        row = torch.div(self.sample[part], width * self.samples, rounding_mode="floor")
+        column = self.sample[part] % (width * self.samples)
+        return torch.div(row, self.samples, rounding_mode="floor") * width + torch.div(
+            column, self.samples, rounding_mode="floor"
+        )
+
+    def filled(self) -> np.ndarray:
+        """(height, width) bool: the texels that have a sample."""
+        filled = np.zeros(self.shape, bool)
+        for part in self.bands():
+            filled.reshape(-1)[self.texel(part).numpy()] = True
+        return filled
+
+    def bands(self) -> Iterator[slice]:
+        """Slices of samples, each of whole rows of texels and of about ``_BLOCK`` samples."""
+        per_row = self.shape[1] * self.samples**2
+        step = max(1, _BLOCK // per_row) * per_row
+        ends = torch.arange(0, self.shape[0] * per_row + step, step)
+        bounds = torch.searchsorted(self.sample, ends).tolist()
+        yield from (slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if b > a)
+
+
+def build_atlas(mesh: MeshData, normalization: Normalization, shape: Shape, *, samples: int = SAMPLES) -> Atlas:
     """Rasterise the UV layer of ``mesh`` once; previews and the final bake use the result."""
-    edge = size * samples
-    corners, face = _unrolled(mesh.corner_uvs, edge)
-    ids = _rasterize_uv(corners, edge)
-    claimed = float(np.abs(mesh.uv_areas()).sum()) * edge * edge
+    fine = (shape[0] * samples, shape[1] * samples)
+    corners, face = _unrolled(mesh.corner_uvs, fine)
+    ids = _rasterize_uv(corners, fine)
+    claimed = float(np.abs(mesh.uv_areas()).sum()) * fine[0] * fine[1]
     overlap = max(0.0, 1 - float((ids >= 0).sum()) / max(claimed, 1.0))
     source, _ = nearest_filled(ids >= 0, 2 * samples)
     sample = np.flatnonzero(source >= 0)
     source = source.ravel()[sample]
-    chart = _rasterize_uv(_unrolled(mesh.corner_uvs, size)[0], size) >= 0
-    positions = normalization.to_unit(mesh.positions)[mesh.triangles]
     owner = ids.ravel()[source]
-    points = _points(corners[owner], positions[face[owner]], _centers(sample, source, edge))
-    return Atlas(size, samples, torch.from_numpy(sample), torch.from_numpy(points), chart, overlap)
+    positions = torch.from_numpy(normalization.to_unit(mesh.positions)[mesh.triangles])
+    return Atlas(
+        shape, samples, torch.from_numpy(sample), torch.from_numpy(face[owner].astype(np.int32)),
+        torch.from_numpy(_weights(corners[owner], _centers(sample, source, fine))), positions,
+        uv_coverage(mesh.corner_uvs, shape), overlap,
+    )  # fmt: skip
+
+
+def uv_coverage(corner_uvs: np.ndarray, shape: Shape, *, samples: int = 1) -> np.ndarray:
+    """(height, width) bool: texels of which one of the (T, 3, 2) UV triangles covers a sample.
+
+    samples: along the edge of a texel; 1 means its centre.
+    """
+    fine = (shape[0] * samples, shape[1] * samples)
+    covered = _rasterize_uv(_unrolled(corner_uvs, fine)[0], fine) >= 0
+    touched: np.ndarray = covered.reshape(shape[0], samples, shape[1], samples).any(axis=(1, 3))
+    return touched
 
 
 @torch.no_grad()
-def evaluate(field: TextureField, points: torch.Tensor) -> torch.Tensor:
-    """(P, 3) colours on the CPU, in blocks; ``points`` (P, 3) on any device."""
+def evaluate(field: HashField, points: torch.Tensor) -> torch.Tensor:
+    """(P, C) values on the CPU, in blocks; ``points`` (P, 3) on any device."""
     device = field.output.device
-    return torch.cat([field(block.to(device)).cpu() for block in points.split(_BLOCK)] or [points.new_zeros(0, 3)])
+    parts = [field(block.to(device)).cpu() for block in points.split(_BLOCK)]
+    return torch.cat(parts) if parts else points.new_zeros(0, len(field.output))
 
 
-def bake(field: TextureField, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
-    """The finished image (S, S, 3) float32 and the texels (S, S) bool that got a field value themselves."""
-    colors = evaluate(field, atlas.points)
-    edge, size = atlas.size * atlas.samples, atlas.size
-    row, column = torch.div(atlas.sample, edge, rounding_mode="floor"), atlas.sample % edge
-    texel = torch.div(row, atlas.samples, rounding_mode="floor") * size + torch.div(
-        column, atlas.samples, rounding_mode="floor"
-    )
-    total = torch.zeros(size * size, 3).index_add_(0, texel, colors)
-    count = torch.bincount(texel, minlength=size * size)
-    image = (total / count.clamp(min=1)[:, None]).reshape(size, size, 3).numpy()
-    filled = (count > 0).reshape(size, size).numpy()
-    return fill_margin(image, filled, margin_width(size)).astype(np.float32), filled
+def texel_means(field: HashField, atlas: Atlas) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield (texel (n,) int64, mean of the field over the texel's samples (n, C)), band by band."""
+    for part in atlas.bands():
+        texel, where = torch.unique(atlas.texel(part), return_inverse=True)
+        values = evaluate(field, atlas.points(part))
+        total = values.new_zeros(len(texel), values.shape[1]).index_add_(0, where, values)
+        yield texel, total / torch.bincount(where)[:, None]
+
+
+def bake(field: HashField, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
+    """The finished image (H, W, 3) float32 and the texels (H, W) bool that got a field value themselves."""
+    image, filled = np.zeros((*atlas.shape, 3), np.float32), atlas.filled()
+    for texel, colors in texel_means(field, atlas):
+        image.reshape(-1, 3)[texel] = colors.numpy()
+    return fill_margin(image, filled, margin_width(atlas.shape)).astype(np.float32), filled
 
 
 def measure(
-    field: TextureField, mesh: MeshData, normalization: Normalization, image: np.ndarray, filled: np.ndarray,
+    field: HashField, mesh: MeshData, normalization: Normalization, image: np.ndarray, filled: np.ndarray,
     atlas: Atlas,
 ) -> dict[str, object]:  # fmt: skip
     """Coverage, seam error and field-to-bake PSNR of ``image``, the values as they were written to the file."""
-    generator = np.random.default_rng(0)
-    areas = mesh.triangle_areas()
-    face = generator.choice(len(areas), _PROBES, p=areas / areas.sum())
-    share = generator.dirichlet((1, 1, 1), _PROBES)
-    positions = normalization.to_unit(mesh.positions)[mesh.triangles[face]]
-    points = torch.from_numpy(np.einsum("pk,pkc->pc", share, positions).astype(np.float32))
-    uv = np.einsum("pk,pkc->pc", share, mesh.corner_uvs[face])
+    points, uv = surface_points(mesh, normalization, _PROBES)
     mean, largest = seam_error(image, mesh.triangles, mesh.corner_uvs)
     return {
         "coverage": float((filled & atlas.chart).sum() / max(atlas.chart.sum(), 1)),
@@ -106,7 +156,18 @@ def measure(
     }
 
 
-def _unrolled(corner_uvs: np.ndarray, edge: int) -> tuple[np.ndarray, np.ndarray]:
+def surface_points(mesh: MeshData, normalization: Normalization, count: int) -> tuple[torch.Tensor, np.ndarray]:
+    """The same random points at every call, uniform by area: (count, 3) float32 unit-ball, (count, 2) UVs."""
+    generator = np.random.default_rng(0)
+    areas = mesh.triangle_areas()
+    face = generator.choice(len(areas), count, p=areas / areas.sum())
+    share = generator.dirichlet((1, 1, 1), count)
+    positions = normalization.to_unit(mesh.positions)[mesh.triangles[face]]
+    points = torch.from_numpy(np.einsum("pk,pkc->pc", share, positions).astype(np.float32))
+    return points, np.einsum("pk,pkc->pc", share, mesh.corner_uvs[face])
+
+
+def _unrolled(corner_uvs: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
     """UV triangles in sample coordinates, repeated into 0..1 from every tile they touch.
 
     Returns (U, 3, 2) float64 and the (U,) face each came from.
@@ -119,32 +180,32 @@ def _unrolled(corner_uvs: np.ndarray, edge: int) -> tuple[np.ndarray, np.ndarray
     first = np.cumsum(spans.prod(axis=1)) - spans.prod(axis=1)
     number = np.arange(len(face)) - first[face]
     offset = np.stack([number % spans[face, 0], number // spans[face, 0]], axis=1) + low[face]
-    return texel_coordinates(uv[face] - offset[:, None], edge), face
+    return texel_coordinates(uv[face] - offset[:, None], shape), face
 
 
-def _rasterize_uv(corners: np.ndarray, edge: int) -> np.ndarray:
-    """(edge, edge) int64 index of the first triangle at each sample centre, -1 outside all charts."""
+def _rasterize_uv(corners: np.ndarray, shape: Shape) -> np.ndarray:
+    """(height, width) int64 index of the first triangle at each sample centre, -1 outside all charts."""
     points = torch.from_numpy(corners.reshape(-1, 2))
     triangles = torch.arange(len(points)).reshape(-1, 3)
-    return rasterize(points, torch.ones(len(points)), triangles, height=edge, width=edge).numpy()
+    return rasterize(points, torch.ones(len(points)), triangles, height=shape[0], width=shape[1]).numpy()
 
 
-def _centers(sample: np.ndarray, source: np.ndarray, edge: int) -> np.ndarray:
+def _centers(sample: np.ndarray, source: np.ndarray, shape: Shape) -> np.ndarray:
     """(P, 2) float64 sample centres, on the side of the image's border where their (P,) ``source`` samples lie."""
-    own = np.stack([sample % edge, sample // edge], axis=1)
-    near = np.stack([source % edge, source // edge], axis=1)
-    return near + ((own - near + edge // 2) % edge - edge // 2) + 0.5
+    edges = np.array(shape[::-1])
+    own = np.stack([sample % edges[0], sample // edges[0]], axis=1)
+    near = np.stack([source % edges[0], source // edges[0]], axis=1)
+    return near + ((own - near + edges // 2) % edges - edges // 2) + 0.5
 
 
-def _points(uv: np.ndarray, positions: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """(P, 3) float32 points on the planes of (P, 3, 3) triangles, where their (P, 3, 2) UVs show ``centers`` (P, 2)."""
+def _weights(uv: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """(P, 3) float32 barycentrics of (P, 2) ``centers`` in the planes of triangles with (P, 3, 2) UVs."""
     e1, e2, d = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0], centers - uv[:, 0]
     area = e1[:, 0] * e2[:, 1] - e1[:, 1] * e2[:, 0]
     area = np.where(np.abs(area) < 1e-12, np.inf, area)
     b = (d[:, 0] * e2[:, 1] - d[:, 1] * e2[:, 0]) / area
     c = (e1[:, 0] * d[:, 1] - e1[:, 1] * d[:, 0]) / area
-    weights = _tamed(np.stack([1 - b - c, b, c], axis=1))
-    return np.einsum("pk,pkc->pc", weights, positions).astype(np.float32)
+    return _tamed(np.stack([1 - b - c, b, c], axis=1)).astype(np.float32)
 
 
 def _tamed(weights: np.ndarray) -> np.ndarray:

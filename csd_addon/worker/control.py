@@ -28,6 +28,11 @@ class Control:
         """Stop, save a checkpoint, keep no result."""
         return self._cancel.is_set()
 
+    @property
+    def asked(self) -> bool:
+        """Either of the two."""
+        return self.stop or self.cancel
+
 
 class JobFailure(Exception):
     """The job can't go on. ``kind`` and the sentence go to the artist as ``protocol.Error``."""

@@ -1,7 +1,7 @@
 """Speaks the protocol with numpy alone, so that everything around the worker is tested without torch.
 
-Paints the UV coordinates, tinted by the seed, in ``iterations`` steps. Two words in the prompt make it fail on
-purpose: "crash" ends the process, "hang" stops answering.
+Paints the UV coordinates, tinted by the seed, in ``iterations`` steps; an edit inverts its source. Two words in the
+prompt or the target make it fail on purpose: "crash" ends the process, "hang" stops answering.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from ..core.mesh import MeshData
 from ..core.settings import JobSettings
+from ..core.source import EditSource
 from ..jobs.folder import JobFolder, read_json, write_json
 from ..protocol import Cancelled, Done, Phase, Preview, Progress
 from .control import Control, JobFailure
@@ -40,26 +41,45 @@ def run_job(folder: JobFolder, control: Control, emit: Emit, resume: bool) -> No
         (folder.checkpoint / "fake.txt").write_text(str(reached), encoding="utf-8")
         return emit(Cancelled(reached))
     emit(Phase("bake"))
-    _write_png(folder.basecolor, _paint(settings, settings.size))
+    try:
+        result = _result(folder, settings)
+    except ValueError as error:
+        raise JobFailure("input", str(error)) from error
     report = {
         "iterations": reached, "stopped_early": reached < total, "seed": settings.seed, "teacher": "fake",
         "coverage": 1.0, "faces": len(mesh.triangles), "seconds": {"total": total * STEP_SECONDS},
     }  # fmt: skip
     write_json(folder.report, report)
-    emit(Done({"basecolor": str(folder.basecolor), "report": str(folder.report)}, report))
+    emit(Done({"basecolor": str(result), "report": str(folder.report)}, report))
+
+
+def _result(folder: JobFolder, settings: JobSettings) -> Path:
+    """A painted texture; an edit inverts the source wherever its painted mask allows it."""
+    if settings.kind == "texture":
+        _write_png(folder.basecolor, _paint(settings, settings.size))
+        return folder.basecolor
+    source = EditSource.load(folder.source)
+    pixels = source.pixels.copy()
+    height, width = pixels.shape[:2]
+    rows, columns = (np.arange(n) * source.painted.shape[i] // n for i, n in enumerate((height, width)))
+    free = source.painted[np.ix_(rows, columns)] > 0
+    pixels[free, :3] = 1 - pixels[free, :3]
+    np.save(folder.edited, pixels, allow_pickle=False)
+    return folder.edited
 
 
 def _optimize(
     folder: JobFolder, control: Control, emit: Emit, settings: JobSettings, start: int, total: int
 ) -> int:
+    words = settings.prompt + settings.target
     emit(Phase("optimize"))
     for iteration in range(start + 1, total + 1):
         if control.stop or control.cancel:
             return iteration - 1
         time.sleep(STEP_SECONDS)
-        if iteration == start + 3 and "crash" in settings.prompt:
+        if iteration == start + 3 and "crash" in words:
             os._exit(11)
-        if iteration == start + 3 and "hang" in settings.prompt:
+        if iteration == start + 3 and "hang" in words:
             time.sleep(3600)
         emit(Progress(iteration, total, (total - iteration) * STEP_SECONDS, {"total": 1 / iteration}))
         if iteration == start + 2:

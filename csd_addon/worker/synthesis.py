@@ -18,7 +18,7 @@ import torch
 from ..core.settings import Recipe, at
 from .checkpoint import load_checkpoint, save_checkpoint
 from .control import Control, JobFailure
-from .field.hashgrid import TextureField, level_table
+from .field.hashgrid import HashField, Level, TextureField, level_table
 from .guidance import score
 from .guidance.prompts import PromptCache, text_for
 from .guidance.teacher import DiffusionTeacher
@@ -33,14 +33,17 @@ class Synthesis:
 
     def __init__(
         self, teacher: DiffusionTeacher, pool: Sequence[PooledView], recipe: Recipe, *,
-        prompt: str, loss: str, generator: torch.Generator,
+        prompt: str, negative: str, loss: str, generator: torch.Generator,
     ) -> None:  # fmt: skip
-        """prompt: the text row's words. loss: "csd" or "sds". generator: CPU, also gives the field's first weights."""
+        """prompt, negative: the words of these rows; without a negative its row is not evaluated.
+
+        loss: "csd" or "sds". generator: CPU, also gives the field's first weights.
+        """
         self.teacher, self.pool, self.recipe = teacher, pool, recipe
-        self.prompt, self.loss, self.generator = prompt, loss, generator
+        self.prompt, self.negative, self.loss, self.generator = prompt, negative, loss, generator
         self.embed = PromptCache(teacher.embed)
         levels = level_table(recipe.levels, recipe.table_log2, recipe.coarsest, recipe.finest)
-        self.field = TextureField(levels, albedo=recipe.albedo, generator=generator).to(teacher.device)
+        self.field = self.make_field(levels).to(teacher.device)
         groups = [
             {"params": self.field.grid_parameters(), "lr": recipe.rate_grid},
             {"params": self.field.mlp_parameters(), "lr": recipe.rate_mlp},
@@ -51,13 +54,17 @@ class Synthesis:
         self.iteration = 0
         self.norms: list[dict[str, float]] = []
 
+    def make_field(self, levels: tuple[Level, ...]) -> HashField:
+        """The field that is optimised, with its first weights."""
+        return TextureField(levels, albedo=self.recipe.albedo, generator=self.generator)
+
     def run(self, control: Control, on_step: Callable[[], None], checkpoint: Path) -> None:
         """Optimise until the recipe's last iteration or until ``control`` asks for an end.
 
         on_step is called after every step. A checkpoint is written now and then, and when cancelled.
         """
         saved = time.monotonic()
-        while self.iteration < self.recipe.iterations and not control.stop and not control.cancel:
+        while self.iteration < self.recipe.iterations and not control.asked and not self.settled():
             self.norms.append(self.step())
             on_step()
             if time.monotonic() - saved > CHECKPOINT_PERIOD:
@@ -70,32 +77,58 @@ class Synthesis:
         """One optimisation step; returns the gradient norms."""
         recipe, progress = self.recipe, self.iteration / self.recipe.iterations
         views = self._draw_views()
-        x = self.teacher.encode(self.render(views))
+        backgrounds = self._backgrounds(len(views))
+        images = composite(views, self.colors(views), backgrounds)
+        x = self.teacher.encode(images)
         t = score.sample_steps(
             len(views), at(recipe.t_min, progress), at(recipe.t_max, progress),
             len(self.teacher.alphas_cumprod), self.generator,
         ).to(x.device)  # fmt: skip
         noise = torch.randn(x.shape, generator=self.generator).to(x.device)
-        coefficients = self._coefficients(progress)
-        g, norms = score.score_gradient(
-            self.teacher, x, t, noise, coefficients=coefficients, prompts=self._prompts(views, coefficients),
-            weighting=recipe.weighting, conditions=self._conditions(views), scales=self._scales(progress),
-        )  # fmt: skip
+        g, norms = self.guide(views, backgrounds, x, t, noise)
         self._require_finite(g)
-        self._descend(score.surrogate_loss(x, g), progress)
+        self._descend(score.surrogate_loss(x, g) + self.penalty(views, images, backgrounds), progress)
         self.iteration += 1
         return norms
 
-    def render(self, views: Sequence[PooledView]) -> torch.Tensor:
-        """(B, 3, S, S) images of the field over random solid backgrounds, differentiable in the field."""
-        colors = self.field(torch.cat([v.gbuffer.position for v in views]))
-        parts = colors.split([len(v.gbuffer.position) for v in views])
-        backgrounds = self._backgrounds(len(views)).to(colors.device)
-        images = []
-        for view, part, background in zip(views, parts, backgrounds, strict=True):
-            uncovered = 1 - view.gbuffer.coverage[..., None]
-            images.append(view.gbuffer.resolve(part) + uncovered * background)
-        return torch.stack(images).permute(0, 3, 1, 2)
+    def settled(self) -> bool:
+        """Whether there is nothing left to do before the last iteration."""
+        return False
+
+    def colors(self, views: Sequence[PooledView]) -> torch.Tensor:
+        """(P, 3) colours of all samples of ``views``, one view after the other, differentiable in the field."""
+        return self.field(torch.cat([v.gbuffer.position for v in views]))
+
+    def guide(
+        self, views: Sequence[PooledView], backgrounds: torch.Tensor, x: torch.Tensor, t: torch.Tensor,
+        noise: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, float]]:  # fmt: skip
+        """g and the norms of its parts for the images ``x`` of ``views`` over ``backgrounds`` (B, 3)."""
+        return self.score(views, x, t, noise, self.coefficients(self.iteration / self.recipe.iterations))
+
+    def score(
+        self, views: Sequence[PooledView], x: torch.Tensor, t: torch.Tensor, noise: torch.Tensor,
+        coefficients: score.Coefficients,
+    ) -> tuple[torch.Tensor, dict[str, float]]:  # fmt: skip
+        """``score.score_gradient`` with the prompts and conditions of ``views``."""
+        progress = self.iteration / self.recipe.iterations
+        return score.score_gradient(
+            self.teacher, x, t, noise, coefficients=coefficients, prompts=self._prompts(views, coefficients),
+            weighting=self.recipe.weighting, conditions=self._conditions(views), scales=self._scales(progress),
+        )  # fmt: skip
+
+    def penalty(
+        self, views: Sequence[PooledView], images: torch.Tensor, backgrounds: torch.Tensor
+    ) -> torch.Tensor | float:
+        """A further loss on the (B, 3, S, S) ``images``; none for a new texture."""
+        return 0.0
+
+    def coefficients(self, progress: float) -> score.Coefficients:
+        """The weights of the rows at ``progress`` in 0..1 of the run."""
+        if self.loss == "sds":
+            return score.sds(self.recipe.sds_weight, negative=bool(self.negative))
+        w2 = at(self.recipe.w2, progress) if self.negative else 0.0
+        return score.csd(at(self.recipe.w1, progress), w2, at(self.recipe.kappa, progress))
 
     def save(self, path: Path) -> None:
         """Write a checkpoint: field, optimiser, iteration and the generator's state."""
@@ -117,18 +150,12 @@ class Synthesis:
         pick = torch.rand(count, 1, generator=self.generator) < 0.5
         return torch.where(pick, colors, grays)
 
-    def _coefficients(self, progress: float) -> score.Coefficients:
-        if self.loss == "sds":
-            return score.sds(self.recipe.sds_weight, negative=bool(self.recipe.negative))
-        w2 = at(self.recipe.w2, progress) if self.recipe.negative else 0.0
-        return score.csd(at(self.recipe.w1, progress), w2, at(self.recipe.kappa, progress))
-
     def _prompts(
         self, views: Sequence[PooledView], coefficients: score.Coefficients
     ) -> dict[str, torch.Tensor]:
         texts = {
             "text": [text_for(self.prompt, v.view, self.recipe, close_up=v.close_up) for v in views],
-            "negative": [self.recipe.negative] * len(views),
+            "negative": [self.negative] * len(views),
             "null": [""] * len(views),
         }
         return {row: self.embed(texts[row]) for row in coefficients.rows()}
@@ -158,3 +185,13 @@ class Synthesis:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+
+
+def composite(views: Sequence[PooledView], colors: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
+    """(B, 3, S, S) images of ``views`` from their samples' (P, 3) ``colors`` over solid (B, 3) ``backgrounds``."""
+    parts = colors.split([len(v.gbuffer.position) for v in views])
+    images = []
+    for view, part, background in zip(views, parts, backgrounds.to(colors.device), strict=True):
+        uncovered = 1 - view.gbuffer.coverage[..., None]
+        images.append(view.gbuffer.resolve(part) + uncovered * background)
+    return torch.stack(images).permute(0, 3, 1, 2)

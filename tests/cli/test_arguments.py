@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.cli.arguments import UsageError, parser, texture_request
+from csd_addon.cli.arguments import UsageError, parser, job_request
 from csd_addon.cli.request import SUZANNE, Request, safe_name
 from csd_addon.core.settings import JobSettings
 
@@ -21,7 +21,7 @@ def mesh(tmp_path: Path) -> Path:
 
 
 def request_of(*words: object) -> Request:
-    return texture_request(parser("csd").parse_args(["texture", *map(str, words)]))
+    return job_request(parser("csd").parse_args(["texture", *map(str, words)]))
 
 
 def test_defaults_are_the_settings_own(mesh: Path, tmp_path: Path) -> None:

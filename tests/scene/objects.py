@@ -24,6 +24,13 @@ def cube(name: str = "Cube", *, uvs: bool = True) -> bpy.types.Object:
     return bpy.context.object
 
 
+def square(name: str = "Square") -> bpy.types.Object:
+    """One face of edge 2 in the xy plane whose UVs fill the unit square: u along x, v along y."""
+    bpy.ops.mesh.primitive_plane_add(calc_uvs=True)
+    bpy.context.object.name = bpy.context.object.data.name = name
+    return bpy.context.object
+
+
 def rigged_cube() -> bpy.types.Object:
     """A cube with everything that an artist may have on it, in a file of its own kind of mess."""
     obj = cube("Rigged")
@@ -63,6 +70,75 @@ def shader_of(material: bpy.types.Material) -> bpy.types.Node:
 def base_color_source(material: bpy.types.Material) -> bpy.types.Node | None:
     links = shader_of(material).inputs["Base Color"].links
     return links[0].from_node if links else None
+
+
+def link(material: bpy.types.Material, source: bpy.types.NodeSocket, target: bpy.types.NodeSocket) -> None:
+    material.node_tree.links.new(source, target)
+
+
+def checked(material: bpy.types.Material) -> bpy.types.Node:
+    """Put a Checker Texture into the base colour."""
+    checker = material.node_tree.nodes.new("ShaderNodeTexChecker")
+    link(material, checker.outputs["Color"], shader_of(material).inputs["Base Color"])
+    return checker
+
+
+def quarters(size: int) -> np.ndarray:
+    """(size, size, 3) float32, row 0 at the top: red, green; blue, white."""
+    colors = np.array([[[1, 0, 0], [0, 1, 0]], [[0, 0, 1], [1, 1, 1]]], np.float32)
+    return colors.repeat(size // 2, axis=0).repeat(size // 2, axis=1)
+
+
+def image_of(pixels: np.ndarray, name: str = "Picture") -> bpy.types.Image:
+    """An image that lives in Blender only, 8-bit sRGB with alpha, from (H, W, 3 or 4) with row 0 at the top."""
+    height, width, channels = pixels.shape
+    image = bpy.data.images.new(name, width, height, alpha=True)
+    filled = np.ones((height, width, 4), np.float32)
+    filled[..., :channels] = pixels[::-1]
+    image.pixels.foreach_set(filled.ravel())
+    return image
+
+
+def quarters_shown(material: bpy.types.Material) -> bpy.types.Node:
+    """Show ``quarters`` as the base colour, through whatever layer renders; returns the image node."""
+    texture = material.node_tree.nodes.new("ShaderNodeTexImage")
+    texture.image = image_of(quarters(16), "Quarters")
+    texture.interpolation = "Closest"
+    link(material, texture.outputs["Color"], shader_of(material).inputs["Base Color"])
+    return texture
+
+
+def grouped(material: bpy.types.Material, what: str, color: tuple[float, float, float, float]) -> bpy.types.Node:
+    """Put ``color`` into the base colour from inside a node group; ``what``: "base color", or the whole "shader"."""
+    tree = bpy.data.node_groups.new("Inside", "ShaderNodeTree")
+    kind = "NodeSocketColor" if what == "base color" else "NodeSocketShader"
+    tree.interface.new_socket("Result", in_out="OUTPUT", socket_type=kind)
+    result = tree.nodes.new("NodeGroupOutput")
+    group = material.node_tree.nodes.new("ShaderNodeGroup")
+    group.node_tree = tree
+    if what == "base color":
+        source = tree.nodes.new("ShaderNodeRGB")
+        source.outputs[0].default_value = color
+        target = shader_of(material).inputs["Base Color"]
+    else:
+        source = tree.nodes.new("ShaderNodeBsdfPrincipled")
+        source.inputs["Base Color"].default_value = color
+        target = next(n for n in material.node_tree.nodes if getattr(n, "is_active_output", False)).inputs["Surface"]
+    tree.links.new(source.outputs[0], result.inputs["Result"])
+    link(material, group.outputs[0], target)
+    return group
+
+
+def scene_state() -> dict[str, Any]:
+    """What a bake might disturb: render settings, selection, active object, modes, current scene."""
+    scene, layer = bpy.context.scene, bpy.context.view_layer
+    cycles = getattr(scene, "cycles", None)
+    return {
+        "scene": (scene.name, scene.frame_current, len(scene.objects)),
+        "render": (_plain(scene.render), _plain(scene.render.bake), _plain(cycles) if cycles else None),
+        "active": layer.objects.active.name if layer.objects.active else None,
+        "objects": {o.name: (o.mode, o.select_get(), o.hide_get()) for o in layer.objects},
+    }
 
 
 def fingerprint(obj: bpy.types.Object) -> dict[str, Any]:

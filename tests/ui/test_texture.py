@@ -205,7 +205,7 @@ def test_a_job_under_way_is_ended_when_another_file_is_opened(home: Path) -> Non
     from csd_addon.ui import properties, session
 
     bpy.context.scene.csd.prompt, bpy.context.scene.csd.iterations = "red brick", 100_000
-    task = driver.prepare(cube(), properties.read_settings(bpy.context.scene), new_folder(home / "jobs"))
+    task = driver.prepare(cube(), properties.read_settings(bpy.context.scene, "texture"), new_folder(home / "jobs"))
     job = driver.launch(task)
     session.begin(task, job)
     while job.poll().iteration < 3:

@@ -10,7 +10,7 @@ from PIL import Image
 from csd_addon.core import atlas as texels
 from csd_addon.core.mesh import MeshData, Normalization
 from csd_addon.worker.bake import bake, build_atlas, measure
-from csd_addon.worker.run import write_png
+from csd_addon.worker.texture_run import write_png
 from tests import shapes
 
 
@@ -19,7 +19,7 @@ class PositionField(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.output = torch.nn.Parameter(torch.zeros(1))
+        self.output = torch.nn.Parameter(torch.zeros(3))
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
         return 0.5 + points / 3 + 0.05 * torch.sin(6 * points.roll(1, dims=1))
@@ -27,7 +27,7 @@ class PositionField(torch.nn.Module):
 
 def baked(mesh: MeshData, size: int) -> tuple[np.ndarray, np.ndarray, dict, Normalization]:
     normalization = Normalization.of(mesh.positions)
-    atlas = build_atlas(mesh, normalization, size)
+    atlas = build_atlas(mesh, normalization, (size, size))
     image, filled = bake(PositionField(), atlas)
     image = np.round(image * 255).astype(np.float32) / 255
     return image, filled, measure(PositionField(), mesh, normalization, image, filled, atlas), normalization
@@ -78,7 +78,7 @@ def test_overlap_is_measured() -> None:
 def test_border_texels_continue_the_field() -> None:
     mesh = shapes.torus()
     normalization = Normalization.of(mesh.positions)
-    atlas = build_atlas(mesh, normalization, 256)
+    atlas = build_atlas(mesh, normalization, (256, 256))
     image, filled = bake(PositionField(), atlas)
     ring = filled & ~atlas.chart
     assert ring.sum() > 0

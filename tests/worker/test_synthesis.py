@@ -15,7 +15,7 @@ from csd_addon.worker.control import Control, JobFailure
 from csd_addon.worker.guidance.analytic import GaussianTeacher
 from csd_addon.worker.render.surface import Surface
 from csd_addon.worker.render.views import PooledView, sample_pool
-from csd_addon.worker.synthesis import Synthesis
+from csd_addon.worker.synthesis import Synthesis, composite
 from tests import shapes
 
 RECIPE = Recipe(
@@ -67,7 +67,7 @@ def make_pool(generator: torch.Generator, recipe: Recipe = RECIPE) -> list[Poole
 def make_run(recipe: Recipe = RECIPE, seed: int = 0) -> Synthesis:
     generator = torch.Generator().manual_seed(seed)
     pool = make_pool(generator, recipe)
-    return Synthesis(ImageTeacher(), pool, recipe, prompt="target", loss="csd", generator=generator)
+    return Synthesis(ImageTeacher(), pool, recipe, prompt="target", negative="", loss="csd", generator=generator)
 
 
 def run(synthesis: Synthesis, folder: Path, *, until: int | None = None, control: Control | None = None) -> Synthesis:
@@ -162,6 +162,6 @@ def test_pool_sees_every_side_of_a_closed_mesh() -> None:
 def test_backgrounds_do_not_reach_the_surface() -> None:
     synthesis = make_run()
     view = next(v for v in synthesis.pool if isinstance(v.view, View))
-    (image,) = synthesis.render([view])
+    (image,) = composite([view], synthesis.colors([view]), torch.rand(1, 3))
     inside = view.gbuffer.coverage == 1
     assert (image[:, inside] - 0.5).abs().max() < 1e-3, "the field starts grey and covered pixels show only it"

@@ -1,4 +1,4 @@
-"""A texture field: multiresolution hash grid (Instant-NGP, arXiv 2201.05989) and a small MLP, in pure torch.
+"""A field over the surface: multiresolution hash grid (Instant-NGP, arXiv 2201.05989) and a small MLP, in pure torch.
 
 Points are (N, 3) float32 in the unit ball, i.e. in [-1, 1]; colours (N, 3) float32, sRGB-encoded in the albedo
 range. Level l has cells of edge 2 / resolution(l). Tables are kept as one flat tensor per feature, because gathers
@@ -50,27 +50,24 @@ def level_table(levels: int, table_log2: int, coarsest: int, finest: int) -> tup
     return tuple(table)
 
 
-class TextureField(nn.Module):
-    """Colour at a surface point: ``low + (high - low) * sigmoid(mlp(grid(point)))``; starts mid-grey everywhere.
+class HashField(nn.Module):
+    """Values at surface points: a hash grid of two features a level, and an MLP with one hidden layer and no biases.
 
-    albedo: the range (low, high) of the colours, inside [0, 1]: a colour that can reach 0 or 1 can never leave it.
-    generator: source of the initial weights, so that equal seeds give equal fields.
+    outputs: values per point. generator: source of the initial weights, so that equal seeds give equal fields.
     """
 
     def __init__(
-        self, levels: tuple[Level, ...], *, albedo: tuple[float, float], hidden: int = 64,
-        generator: torch.Generator | None = None,
-    ) -> None:  # fmt: skip
+        self, levels: tuple[Level, ...], *, outputs: int, hidden: int = 64, generator: torch.Generator | None = None
+    ) -> None:
         super().__init__()
         self.levels = levels
-        self.low, self.high = albedo
         total = sum(level.entries for level in levels)
         for name in ("first", "second"):
             table = (torch.rand(total, generator=generator) * 2 - 1) * 1e-4
             self.register_parameter(name, nn.Parameter(table))
         inputs = 2 * len(levels)
         self.hidden = nn.Parameter(_kaiming(hidden, inputs, generator))
-        self.output = nn.Parameter(_kaiming(3, hidden, generator))
+        self.output = nn.Parameter(_kaiming(outputs, hidden, generator))
 
     def grid_parameters(self) -> list[nn.Parameter]:
         """The tables (they learn faster than the MLP)."""
@@ -81,10 +78,28 @@ class TextureField(nn.Module):
         return [self.hidden, self.output]
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
-        """(N, 3) points to (N, 3) colours."""
+        """(N, 3) points to (N, outputs) values."""
         features = encode(points, self.first, self.second, self.levels)  # (2L, N)
-        logits = (self.output @ torch.relu(self.hidden @ features)).T
-        return self.low + (self.high - self.low) * torch.sigmoid(logits)
+        values: torch.Tensor = (self.output @ torch.relu(self.hidden @ features)).T
+        return values
+
+
+class TextureField(HashField):
+    """Colour at a surface point: ``low + (high - low) * sigmoid(mlp(grid(point)))``; starts mid-grey everywhere.
+
+    albedo: the range (low, high) of the colours, inside [0, 1]: a colour that can reach 0 or 1 can never leave it.
+    """
+
+    def __init__(
+        self, levels: tuple[Level, ...], *, albedo: tuple[float, float], hidden: int = 64,
+        generator: torch.Generator | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(levels, outputs=3, hidden=hidden, generator=generator)
+        self.low, self.high = albedo
+
+    def forward(self, points: torch.Tensor) -> torch.Tensor:
+        """(N, 3) points to (N, 3) colours."""
+        return self.low + (self.high - self.low) * torch.sigmoid(super().forward(points))
 
 
 def encode(

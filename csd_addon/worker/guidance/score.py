@@ -37,7 +37,7 @@ class Teacher(Protocol):
 class Coefficients:
     """Weights of the rows in g. ``text + negative + null`` is kappa for ``csd``, 1 for ``sds``."""
 
-    text: float
+    text: float = 0.0
     negative: float = 0.0
     null: float = 0.0
     noise: float = 0.0
@@ -55,6 +55,15 @@ def csd(w1: float = 1.0, w2: float = 0.0, kappa: float = 0.0) -> Coefficients:
     of the variance that kappa eps_y alone would bring (docs/pitfalls.md).
     """
     return Coefficients(text=w1 + kappa, negative=-w2, null=w2 - w1, noise=-kappa)
+
+
+def dds(w1: float = 1.0, kappa: float = 0.0) -> tuple[Coefficients, Coefficients]:
+    """Delta denoising score: the rows at the edited image, and those at the source image that are added to them.
+
+    With kappa = w1 / s this is DDS at CFG scale s, divided by s / w1. The removed prompt is the negative row; where
+    both images are equal the sum is Eq 11 with w1 = w2.
+    """
+    return Coefficients(text=w1, null=kappa - w1), Coefficients(negative=-w1, null=w1 - kappa)
 
 
 def sds(weight: float, negative: bool = False) -> Coefficients:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from ...core.settings import Recipe
@@ -39,13 +40,15 @@ class PooledView:
 
 
 def sample_pool(
-    surface: Surface, recipe: Recipe, generator: torch.Generator, conditions: tuple[str, ...]
-) -> Iterator[PooledView]:
+    surface: Surface, recipe: Recipe, generator: torch.Generator, conditions: tuple[str, ...],
+    interest: np.ndarray | None = None,
+) -> Iterator[PooledView]:  # fmt: skip
     """Yield ``recipe.view_pool`` views one by one (rendering them takes the time).
 
-    generator: a CPU generator; equal states give equal pools.
+    generator: a CPU generator; equal states give equal pools. interest: (T,) weights of the triangles for an edit of a
+    part: then every view looks along the normal of a face of interest, for the whole object from other sides is idle.
     """
-    sampler = _Sampler(surface, recipe, generator)
+    sampler = _Sampler(surface, recipe, generator, interest)
     for index in range(recipe.view_pool):
         view, close_up = sampler.next_view(index)
         gbuffer = render_gbuffer(surface, view, size=recipe.resolution, supersample=recipe.supersample)
@@ -57,11 +60,16 @@ def sample_pool(
 class _Sampler:
     """Draws views and remembers which faces have been seen."""
 
-    def __init__(self, surface: Surface, recipe: Recipe, generator: torch.Generator) -> None:
+    def __init__(
+        self, surface: Surface, recipe: Recipe, generator: torch.Generator, interest: np.ndarray | None
+    ) -> None:
         self._recipe, self._generator = recipe, generator
+        self._everywhere = interest is None
         a, b, c = (surface.positions[surface.triangles[:, k]].cpu() for k in range(3))
         normals = torch.linalg.cross(b - a, c - a)
         self._areas = normals.norm(dim=1) / 2
+        if interest is not None:
+            self._areas = self._areas * torch.from_numpy(interest)
         self._normals = torch.nn.functional.normalize(normals, dim=1)
         self._centers = (a + b + c) / 3
         self._unseen = self._areas.clone()
@@ -79,6 +87,8 @@ class _Sampler:
         distance = framing_distance(fov, self._uniform(*recipe.fill))
         if index % COVERAGE_PERIOD == COVERAGE_PERIOD - 1 and self._unseen.sum() > 0:
             azimuth, elevation = self._towards(self._pick(self._unseen), spread=10.0)
+        elif not self._everywhere:
+            azimuth, elevation = self._towards(self._pick(self._areas), spread=25.0)
         else:
             azimuth, elevation = self._azimuth(index), self._elevation()
         return View(azimuth, elevation, distance, fov), False

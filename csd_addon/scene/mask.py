@@ -1,0 +1,124 @@
+"""Where an edit may change something, from one word or two to weights.
+
+A mask is one string: "" is everything, "faces" the selected faces, "group:NAME" a vertex group (soft),
+"material:NAME" the faces of a material, "image:NAME" a painted image or a file, white = may change. A word without
+such a beginning is looked up as group, image, file and material, in this order.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from .base_color import read_pixels
+from .read_mesh import corner_loops, evaluated_mesh, material_index
+
+_KINDS = ("group", "material", "image")
+# Rec.709 luminance.
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+def read_corner_mask(obj: bpy.types.Object, mask: str) -> np.ndarray:
+    """Weights (T, 3) float32 in 0..1 of the corners that ``read_mesh`` returns, in its order; ones for an image.
+
+    Raises ``ValueError`` with a sentence if there is no such mask or it selects nothing.
+    """
+    kind, name = _find(obj, mask)
+    with evaluated_mesh(obj) as mesh:
+        loops = corner_loops(obj, mesh)
+        weights = np.ones(loops.shape, np.float32)
+        if kind == "faces":
+            weights[:] = _get(mesh.polygons, "select", bool)[_get(mesh.loop_triangles, "polygon_index", np.int32), None]
+        elif kind == "material":
+            weights[:] = np.isin(material_index(mesh), _slots_of(obj, name))[:, None]
+        elif kind == "group":
+            vertices = _get(mesh.loops, "vertex_index", np.int32)[loops]
+            weights = _vertex_weights(mesh, obj.vertex_groups[name].index)[vertices]
+    if len(weights) and not weights.any():
+        raise ValueError(_NOTHING[kind].format(obj=obj.name, name=name))
+    return weights
+
+
+def painted_mask(obj: bpy.types.Object, mask: str) -> np.ndarray:
+    """The luminance (h, w) float32 in 0..1 of the image that ``mask`` names, row 0 at the top; (1, 1) ones otherwise.
+
+    Alpha does not count. Raises ``ValueError`` with a sentence if there is no such mask, the image can't be read or
+    it is black all over.
+    """
+    kind, name = _find(obj, mask)
+    if kind != "image":
+        return np.ones((1, 1), np.float32)
+    image = bpy.data.images.get(name)
+    pixels = _pixels_of_file(_path(name)) if image is None else read_pixels(image)[0]
+    weights = (pixels[..., :3] @ _LUMINANCE).clip(0, 1)
+    if not weights.any():
+        raise ValueError(_NOTHING["image"].format(obj=obj.name, name=name))
+    return weights
+
+
+_NOTHING = {
+    "": "'{obj}' has no faces.",
+    "faces": "No face of '{obj}' is selected; select the faces that may change in Edit Mode, or clear the mask.",
+    "group": "No vertex of '{obj}' has a weight in the group '{name}'; assign the vertices that may change to it.",
+    "material": "No face of '{obj}' has the material '{name}'; assign it in Edit Mode or choose another mask.",
+    "image": "The mask image '{name}' is black, so nothing of '{obj}' may change; paint white where it may.",
+}
+
+
+def _find(obj: bpy.types.Object, mask: str) -> tuple[str, str]:
+    """What ``mask`` means on ``obj``: kind ("", "faces", "group", "material" or "image") and name."""
+    if mask in ("", "faces"):
+        return mask, ""
+    kind, colon, name = mask.partition(":")
+    if colon and kind in _KINDS:
+        if name in _names(obj)[kind] or (kind == "image" and _path(name).is_file()):
+            return kind, name
+        raise ValueError(f"'{obj.name}' has no {kind} '{name}' for a mask; {_choice(obj)}")
+    names = _names(obj)
+    for kind in ("group", "image", "material"):
+        if mask in names[kind] or (kind == "image" and _path(mask).is_file()):
+            return kind, mask
+    raise ValueError(f"The mask '{mask}' is no group, image, file or material of '{obj.name}'; {_choice(obj)}")
+
+
+def _names(obj: bpy.types.Object) -> dict[str, list[str]]:
+    return {
+        "group": [group.name for group in obj.vertex_groups],
+        "material": [slot.material.name for slot in obj.material_slots if slot.material],
+        "image": [image.name for image in bpy.data.images],
+    }
+
+
+def _choice(obj: bpy.types.Object) -> str:
+    kinds = [f"{kind}s: {', '.join(names) or 'none'}" for kind, names in _names(obj).items()]
+    return f"it has 'faces', {'; '.join(kinds)}."
+
+
+def _path(name: str) -> Path:
+    return Path(bpy.path.abspath(name))
+
+
+def _slots_of(obj: bpy.types.Object, name: str) -> list[int]:
+    return [i for i, slot in enumerate(obj.material_slots) if slot.material and slot.material.name == name]
+
+
+def _vertex_weights(mesh: bpy.types.Mesh, group: int) -> np.ndarray:
+    """(V,) float32: each vertex's weight in the group of that index, 0 where it is not in it."""
+    found = (next((e.weight for e in vertex.groups if e.group == group), 0.0) for vertex in mesh.vertices)
+    return np.fromiter(found, np.float32, len(mesh.vertices))
+
+
+def _pixels_of_file(path: Path) -> np.ndarray:
+    image = bpy.data.images.load(str(path), check_existing=False)
+    try:
+        return read_pixels(image)[0]
+    finally:
+        bpy.data.images.remove(image)
+
+
+def _get(collection: bpy.types.bpy_prop_collection, name: str, dtype: type) -> np.ndarray:
+    values = np.empty(len(collection), dtype)
+    collection.foreach_get(name, values)
+    return values

@@ -1,0 +1,92 @@
+"""What an edit starts from: the texture that is really on the object; and the edited one in its place.
+
+The source image is never touched. Where the base colour is no image, Blender bakes it into one first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ..core.settings import JobSettings
+from ..core.source import EditSource
+from .bake_base_color import bake_base_color
+from .base_color import find_base_color, read_pixels
+from .mask import painted_mask, read_corner_mask
+from .material import apply_edit, job_of
+from .read_mesh import evaluated_mesh, material_index
+from .write_image import edited_image
+
+# Edge of the image where one has to be baked first and no size is asked for.
+_BAKED_SIZE = 1024
+
+
+@dataclass(frozen=True)
+class Original:
+    """name, uid: of the source image, empty and 0 if the base colour is none. job: the job it came from, if any.
+
+    uv_map: the layer that it is shown through. slots: the material slots that show it. notes: sentences.
+    """
+
+    name: str
+    uid: int
+    job: str
+    uv_map: str
+    slots: tuple[int, ...]
+    notes: tuple[str, ...]
+
+    def image(self) -> bpy.types.Image | None:
+        """The source image, or None where there is none. Raises ``ValueError`` if it was removed meanwhile."""
+        if not self.uid:
+            return None
+        image = next((image for image in bpy.data.images if image.session_uid == self.uid), None)
+        if image is None:
+            raise ValueError(f"The image '{self.name}', from which the edit started, is gone.")
+        return image
+
+
+def find_original(obj: bpy.types.Object, settings: JobSettings) -> Original:
+    """What the edit of ``obj`` starts from. Raises ``ValueError`` with a sentence if that can't be edited."""
+    if obj.type != "MESH":
+        raise ValueError(f"'{obj.name}' is a {obj.type.lower()}, not a mesh; select a mesh object.")
+    base = find_base_color(obj)
+    image = base.image
+    if image is None:
+        note = f"No image is the base colour of '{obj.name}', because {base.reason}: it was baked into one first."
+        return Original("", 0, "", settings.uv_map, tuple(range(len(obj.material_slots))), (note,))
+    if settings.uv_map not in ("", base.uv_map):
+        raise ValueError(
+            f"'{obj.name}' shows its texture through the UV map '{base.uv_map}', not '{settings.uv_map}'; an edit "
+            "stays in that one."
+        )
+    return Original(image.name, image.session_uid, job_of(image), base.uv_map, base.slots, ())
+
+
+def read_source(obj: bpy.types.Object, original: Original, settings: JobSettings) -> EditSource:
+    """The pixels and the mask. Raises ``ValueError`` with a sentence where the mask or the image is of no use."""
+    image = original.image()
+    corners, painted = read_corner_mask(obj, settings.mask), painted_mask(obj, settings.mask)
+    if image is None:
+        pixels, linear = bake_base_color(obj, settings.uv_map, settings.size or _BAKED_SIZE), False
+        shown = np.ones(len(corners), bool)
+    else:
+        pixels, linear = read_pixels(image, settings.size)
+        with evaluated_mesh(obj) as mesh:
+            shown = np.isin(material_index(mesh), original.slots)
+    if not (corners.any(axis=1) & shown).any():
+        raise ValueError(
+            f"The mask '{settings.mask}' lies on no face of '{obj.name}' that shows the image '{original.name}'."
+        )
+    return EditSource(pixels, linear, shown, corners, painted)
+
+
+def put_edit(
+    obj: bpy.types.Object, original: Original, result: Path, settings: JobSettings, file: Path, *, pack: bool
+) -> list[str]:
+    """Show the edited pixels in ``result`` on ``obj``; returns notes. file: of the new image, without suffix."""
+    pixels = np.load(result, allow_pickle=False)
+    image = edited_image(original.image(), pixels, f"{obj.name}_edited", file, pack=pack)
+    return apply_edit(obj, image, settings.uv_map, original.slots, str(result.parent.parent))

@@ -1,0 +1,147 @@
+"""Editing: the same loop over an existing texture. Only what differs from synthesis stands here.
+
+- The field is a change of the source's colours (``field.residual``), weighted by the mask of the ``canvas``.
+- The negative row's words are the *removed* prompt, so Eq 10's coefficients become Eq 11's.
+- An anchor, anchor * |image - source image|^2 summed over each view, holds the texture near its source.
+- With ``recipe.reference`` the score of the source, rendered in the same views with the same t and noise, is
+  subtracted (DDS): g = [eps_cfg(x_t; target)] - [eps_cfg(x_source_t; removed)], eps_cfg = s eps_y + (1 - s) eps_0.
+- The run ends early once the smoothed gradient has fallen far enough (``settled``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..core.atlas import margin_width, nearest_filled
+from ..core.mesh import MeshData, Normalization
+from ..core.settings import Recipe, at
+from .bake import Atlas, texel_means
+from .canvas import Canvas
+from .field.hashgrid import Level
+from .field.residual import ResidualField, adjust
+from .guidance import score
+from .guidance.teacher import DiffusionTeacher
+from .render.views import PooledView
+from .synthesis import Synthesis, composite
+
+# Faces with another image are shown in this grey.
+_ELSEWHERE = 0.5
+
+
+@dataclass(frozen=True)
+class EditView(PooledView):
+    """A view with what the source shows at each sample: colors (P, 3), and the mask's weight (P, 1)."""
+
+    colors: torch.Tensor
+    weight: torch.Tensor
+
+
+def show_source(view: PooledView, canvas: Canvas, mesh: MeshData, normalization: Normalization, edge: int) -> EditView:
+    """Look the source up for every sample of ``view``, averaged over the width that a sample covers.
+
+    mesh: the whole mesh of the job. edge: samples along the edge of the view's image.
+    """
+    triangle = view.gbuffer.triangle.cpu().numpy()
+    share = view.gbuffer.barycentric.cpu().numpy()
+    uv = np.einsum("pk,pkc->pc", share, mesh.corner_uvs[triangle])
+    spacing = 2 * view.view.distance * math.tan(math.radians(view.view.fov) / 2) / edge
+    colors, weight = canvas.look_up(uv, spacing * _texels_per_length(canvas, mesh, normalization))
+    elsewhere = ~canvas.source.shown[triangle]
+    colors[elsewhere], weight[elsewhere] = _ELSEWHERE, 0
+    device = view.gbuffer.position.device
+    return EditView(
+        **vars(view), colors=torch.from_numpy(colors).to(device), weight=torch.from_numpy(weight)[:, None].to(device)
+    )
+
+
+def _texels_per_length(canvas: Canvas, mesh: MeshData, normalization: Normalization) -> float:
+    """Texels per unit-ball length, over the whole shown surface."""
+    shown = canvas.source.shown
+    surface = mesh.triangle_areas()[shown].sum() * normalization.scale**2
+    return math.sqrt(np.abs(mesh.uv_areas()[shown]).sum() * canvas.weight.size / surface)
+
+
+class Editing(Synthesis):
+    """One edit of the texture that ``pool`` shows."""
+
+    pool: Sequence[EditView]
+
+    def __init__(
+        self, teacher: DiffusionTeacher, pool: Sequence[EditView], recipe: Recipe, *,
+        target: str, remove: str, loss: str, generator: torch.Generator,
+    ) -> None:  # fmt: skip
+        """target, remove: what it should show, and what it shows now and should lose (may be empty)."""
+        super().__init__(teacher, pool, recipe, prompt=target, negative=remove, loss=loss, generator=generator)
+
+    def make_field(self, levels: tuple[Level, ...]) -> ResidualField:
+        """The identity everywhere."""
+        return ResidualField(levels, generator=self.generator)
+
+    def colors(self, views: Sequence[EditView]) -> torch.Tensor:  # type: ignore[override]
+        """The source's colours, changed by the field where the mask lets it."""
+        source = torch.cat([v.colors for v in views])
+        weight = torch.cat([v.weight for v in views])
+        free = torch.nonzero(weight[:, 0] > 0).squeeze(1)
+        position = torch.cat([v.gbuffer.position for v in views]).index_select(0, free)
+        return source.index_add(0, free, self._change(position, source[free], weight[free]))
+
+    def _change(self, position: torch.Tensor, source: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return weight * (adjust(self.field(position), source, self.recipe.albedo) - source)
+
+    def guide(self, views, backgrounds, x, t, noise):  # type: ignore[no-untyped-def]
+        """Eq 11, or with the reference branch DDS."""
+        if not self.recipe.reference:
+            return super().guide(views, backgrounds, x, t, noise)
+        progress = self.iteration / self.recipe.iterations
+        here, there = score.dds(at(self.recipe.w1, progress), at(self.recipe.kappa, progress))
+        g, norms = self.score(views, x, t, noise, here)
+        behind, _ = self.score(views, self.teacher.encode(_source_images(views, backgrounds)), t, noise, there)
+        return g + behind, norms
+
+    def penalty(self, views, images, backgrounds):  # type: ignore[no-untyped-def]
+        """The anchor's pull towards the source, divided by B like g."""
+        if self.recipe.anchor == 0:
+            return 0.0
+        return self.recipe.anchor * (images - _source_images(views, backgrounds)).square().sum() / len(views)
+
+
+def _source_images(views: Sequence[EditView], backgrounds: torch.Tensor) -> torch.Tensor:
+    return composite(views, torch.cat([v.colors for v in views]), backgrounds)
+
+
+def bake_edit(editing: Editing, canvas: Canvas, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
+    """The edited pixels (H, W, 4), in the numbers of the source, and which texels (H, W) bool were changed.
+
+    A texel's transform is the mean over its samples and is applied to its own colour, so the source's detail stays.
+    """
+    texels, colors = [], []
+    for texel, transform in texel_means(editing.field, atlas):
+        index = texel.numpy()
+        weight = canvas.weight.reshape(-1)[index]
+        source = canvas.colors.reshape(-1, 3)[index]
+        moved = adjust(transform, torch.from_numpy(source), editing.recipe.albedo).numpy()
+        changed = (weight > 0) & (moved != source).any(axis=1)
+        texels.append(index[changed])
+        colors.append((source + weight[:, None] * (moved - source))[changed])
+    return _with_margin(canvas, atlas, np.concatenate(texels), np.concatenate(colors))
+
+
+def _with_margin(
+    canvas: Canvas, atlas: Atlas, texel: np.ndarray, colors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Write the ``colors`` and let the margin next to changed texels follow them."""
+    changed, filled = np.zeros(canvas.shape, bool), atlas.filled()
+    changed.reshape(-1)[texel] = True
+    image = canvas.colors.copy()
+    image.reshape(-1, 3)[texel] = colors
+    nearest, _ = nearest_filled(filled, margin_width(canvas.shape))
+    follows = ~filled & (nearest >= 0) & changed.reshape(-1)[np.maximum(nearest, 0)]
+    image[follows] = image.reshape(-1, 3)[nearest[follows]]
+    changed |= follows
+    index = np.flatnonzero(changed)
+    return canvas.written(index, image.reshape(-1, 3)[index]), changed

@@ -1,0 +1,52 @@
+"""The change of an existing texture: a colour transform at every surface point, the identity everywhere at first.
+
+With s the source's sRGB-encoded colour at a point and (M, b) the field's values there:
+
+    colour = clamp(s + M (s - 1/2) + b,  min(s, low),  max(s, high))
+
+M (3 x 3) and b (3) vary as smoothly as the grid's cells, so a change of colour keeps the source's finest detail, and
+M = -1 lets the field paint over it. At M = 0, b = 0 the colour is s exactly, even where s is outside the albedo range.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .hashgrid import HashField, Level
+
+# Numbers per point: M row by row, then b.
+_OUTPUTS = 12
+
+
+class ResidualField(HashField):
+    """A hash field of (N, 12) transforms; exactly zero until the first step."""
+
+    def __init__(self, levels: tuple[Level, ...], *, generator: torch.Generator | None = None) -> None:
+        super().__init__(levels, outputs=_OUTPUTS, generator=generator)
+        torch.nn.init.zeros_(self.output)
+
+
+def adjust(transform: torch.Tensor, source: torch.Tensor, albedo: tuple[float, float]) -> torch.Tensor:
+    """(N, 3) colours: ``source`` (N, 3) changed by ``transform`` (N, 12); see the module's formula."""
+    matrix, offset = transform[:, :9].reshape(-1, 3, 3), transform[:, 9:]
+    moved = source + (matrix * (source - 0.5)[:, None]).sum(2) + offset
+    low, high = source.clamp(max=albedo[0]), source.clamp(min=albedo[1])
+    clamped: torch.Tensor = _Clamp.apply(moved, low, high)
+    return clamped
+
+
+class _Clamp(torch.autograd.Function):
+    """Clamp that still passes the gradients which lead back inside: a plain one would hold a colour at its bound."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> Any:
+        ctx.save_for_backward(values < low, values > high)
+        return torch.minimum(torch.maximum(values, low), high)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        below, above = ctx.saved_tensors
+        stuck = (below & (gradient > 0)) | (above & (gradient < 0))
+        return gradient.masked_fill(stuck, 0.0), None, None

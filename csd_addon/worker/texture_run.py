@@ -1,0 +1,232 @@
+"""One texture job from its folder to its result: load, render the views, optimise, bake, report.
+
+An edit takes the same way (``edit_run``); the methods without an underscore are where it differs.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..core.mesh import MeshData, Normalization
+from ..core.report import Report, quarters
+from ..core.settings import JobSettings, Recipe, resolve
+from ..jobs.folder import JobFolder, read_json, write_json
+from ..protocol import Cancelled, Done, Phase, Preview, Progress, Warning
+from .bake import Atlas, bake, build_atlas, measure
+from .checkpoint import has_checkpoint
+from .control import Control, JobFailure
+from .device import choose_device, choose_dtype, peak_memory_mb
+from .guidance.prompts import unknown_words
+from .guidance.teacher import DiffusionTeacher, read_preferences, read_vocabulary
+from .render.surface import Surface
+from .render.views import PooledView, sample_pool
+from .serve import Emit
+from .synthesis import Synthesis
+
+# Seconds between two progress messages, and between two previews.
+PROGRESS_PERIOD = 0.5
+PREVIEW_PERIOD = 3.0
+PREVIEW_SIZE = 256
+
+# A warm worker keeps the teacher of the last job: (what it was made from, the teacher).
+_warm: dict[str, Any] = {}
+
+
+class TextureRun:
+    """The phases of one job and the state that they share."""
+
+    growing = "Growing the texture"
+    settings: JobSettings
+    mesh: MeshData
+    normalization: Normalization
+    teacher: DiffusionTeacher
+    recipe: Recipe
+    generator: torch.Generator
+
+    def __init__(self, folder: JobFolder, control: Control, emit: Emit) -> None:
+        self.folder, self.control, self._emit = folder, control, emit
+        self.seconds: dict[str, float] = {}
+        self.warnings: list[str] = []
+        self._spoke = self._showed = self._begun = 0.0
+        self._first_iteration = 0
+
+    def run(self, resume: bool) -> None:
+        """Ends with ``Done`` or ``Cancelled``. Raises ``JobFailure`` with a sentence for the artist."""
+        began = time.monotonic()
+        with self._phase("load", "Loading the teacher"):
+            job = self._read()
+            device = choose_device(self.settings.device)
+            self.teacher = _load_teacher(job["teacher"], device)
+            self.recipe = self._recipe()
+        self.generator = torch.Generator().manual_seed(self.settings.seed)
+        with self._phase("views", "Looking at the object from all sides"):
+            synthesis = self.prepare(Surface.of(self.mesh, self.normalization, device))
+        if self.control.cancel:
+            return self._emit(Cancelled(0))
+        if resume and has_checkpoint(self.folder.checkpoint):
+            synthesis.restore(self.folder.checkpoint)
+        with self._phase("optimize", self.growing):
+            self._first_iteration, self._begun = synthesis.iteration, time.monotonic()
+            synthesis.run(self.control, lambda: self._on_step(synthesis), self.folder.checkpoint)
+        if self.control.cancel:
+            return self._emit(Cancelled(synthesis.iteration))
+        with self._phase("bake", "Baking the texture"):
+            path, figures = self.bake(synthesis)
+        self.seconds["total"] = time.monotonic() - began
+        write_json(self.folder.report, self._report(synthesis, figures))
+        paths = {"basecolor": str(path), "report": str(self.folder.report)}
+        self._emit(Done(paths, read_json(self.folder.report)))
+
+    def prepare(self, surface: Surface) -> Synthesis:
+        """Render the views and set the loop up."""
+        pool = list(self.views(surface))
+        size = (PREVIEW_SIZE, PREVIEW_SIZE)
+        self._preview_atlas = build_atlas(self.mesh, self.normalization, size, samples=1)
+        return Synthesis(
+            self.teacher, pool, self.recipe, prompt=self.settings.prompt, negative=self.recipe.negative,
+            loss=self.settings.loss, generator=self.generator,
+        )  # fmt: skip
+
+    def resolve(self, preferences: dict[str, Any]) -> Recipe:
+        """The numbers of this run."""
+        return resolve(self.settings, preferences)
+
+    def words(self) -> str:
+        """All words that the teacher should know."""
+        return f"{self.settings.prompt} {self.settings.negative}"
+
+    def preview(self, synthesis: Synthesis) -> np.ndarray:
+        """(S, S, 3) sRGB-encoded, the texture as it is now."""
+        return bake(synthesis.field, self._preview_atlas)[0]
+
+    def bake(self, synthesis: Synthesis) -> tuple[Path, dict[str, Any]]:
+        """Write the finished texture; returns its path and its figures."""
+        size = self.settings.size
+        atlas = build_atlas(self.mesh, self.normalization, (size, size))
+        image, filled = bake(synthesis.field, atlas)
+        written = write_png(self.folder.basecolor, image)
+        self.warn_of_overlap(atlas)
+        return self.folder.basecolor, measure(
+            synthesis.field, self.mesh, self.normalization, written, filled, atlas
+        )
+
+    def warn_of_overlap(self, atlas: Atlas) -> None:
+        """Say it when faces share texels."""
+        if atlas.overlap > 0.01:
+            self.warn(
+                f"{atlas.overlap:.0%} of the UV map is shared by several faces (mirrored or overlapping UVs): "
+                "they show the same texels."
+            )
+
+    def views(self, surface: Surface, interest: np.ndarray | None = None) -> Iterator[PooledView]:
+        """The pool, one by one; ends early when the job is cancelled. interest: see ``sample_pool``."""
+        for view in sample_pool(surface, self.recipe, self.generator, self.teacher.conditions, interest):
+            yield view
+            if self.control.cancel:
+                return
+
+    def warn(self, sentence: str) -> None:
+        """Tell the artist, and note it in the report."""
+        self.warnings.append(sentence)
+        self._emit(Warning(sentence))
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            job = read_json(self.folder.job)
+            self.settings = JobSettings.from_json(job["settings"]).validate()
+            self.mesh = MeshData.load(self.folder.mesh)
+        except ValueError as error:
+            raise JobFailure("input", str(error)) from error
+        # Loose vertices may lie anywhere; only what has faces is looked at.
+        self.normalization = Normalization.of(self.mesh.positions[np.unique(self.mesh.triangles)])
+        return job
+
+    def _recipe(self) -> Recipe:
+        root = self.teacher.root
+        try:
+            recipe = self.resolve(read_preferences(root))
+        except ValueError as error:
+            raise JobFailure("input", str(error)) from error
+        vocabulary = read_vocabulary(root)
+        unknown = unknown_words(self.words(), vocabulary) if vocabulary else []
+        if unknown:
+            self.warn(
+                f"The teacher '{self.settings.teacher}' does not know: {', '.join(unknown)}. It will follow the other "
+                f"words only; its vocabulary is in {root / 'README.md'}."
+            )
+        for name in ("depth", "canny"):
+            if name not in self.teacher.conditions:
+                self.warn(f"The teacher '{self.settings.teacher}' has no {name} ControlNet; the run goes without it.")
+        return recipe
+
+    def _report(self, synthesis: Synthesis, figures: dict[str, Any]) -> dict[str, Any]:
+        return Report(
+            seconds={name: round(value, 3) for name, value in self.seconds.items()}, iterations=synthesis.iteration,
+            stopped_early=synthesis.iteration < self.recipe.iterations, **figures,
+            peak_memory_mb=round(peak_memory_mb(self.teacher.device), 1), gradient_norms=quarters(synthesis.norms),
+            teacher=self.settings.teacher, conditions=list(self.teacher.conditions), device=str(self.teacher.device),
+            seed=self.settings.seed, settings=self.settings.to_json(), recipe=asdict(self.recipe),
+            normalization=asdict(self.normalization), warnings=self.warnings, versions=_versions(),
+        ).to_json()  # fmt: skip
+
+    def _on_step(self, synthesis: Synthesis) -> None:
+        now = time.monotonic()
+        last = synthesis.iteration == synthesis.recipe.iterations
+        if now - self._spoke > PROGRESS_PERIOD or last:
+            self._spoke = now
+            self._emit(self._progress(synthesis, now))
+        if now - self._showed > PREVIEW_PERIOD:
+            self._showed = now
+            path = self.folder.preview / "basecolor.png"
+            write_png(path, self.preview(synthesis))
+            self._emit(Preview(str(path)))
+
+    def _progress(self, synthesis: Synthesis, now: float) -> Progress:
+        done, of = synthesis.iteration - self._first_iteration, synthesis.recipe.iterations
+        left = (of - synthesis.iteration) * (now - self._begun) / max(done, 1)
+        memory = peak_memory_mb(synthesis.teacher.device)
+        return Progress(synthesis.iteration, of, round(left, 1), synthesis.norms[-1], round(memory, 1))
+
+    @contextmanager
+    def _phase(self, name: str, detail: str) -> Iterator[None]:
+        began = time.monotonic()
+        self._emit(Phase(name, detail))
+        yield
+        self.seconds[name] = time.monotonic() - began
+
+
+def write_png(path: Path, image: np.ndarray) -> np.ndarray:
+    """Write an (S, S, 3) sRGB-encoded float image as 8-bit PNG, aside first; returns it as it was rounded."""
+    texels = np.clip(np.round(image * 255), 0, 255).astype(np.uint8)
+    aside = path.with_name(path.name + ".part")
+    Image.fromarray(texels).save(aside, format="PNG")
+    os.replace(aside, path)
+    return texels.astype(np.float32) / 255
+
+
+def _load_teacher(folders: dict[str, str], device: torch.device) -> DiffusionTeacher:
+    key = f"{sorted(folders.items())} {device}"
+    if _warm.get("key") != key:
+        _warm.clear()
+        dtype = choose_dtype(device)
+        _warm["teacher"] = DiffusionTeacher(folders, device, dtype, use=("depth", "canny"))
+        _warm["key"] = key
+    teacher: DiffusionTeacher = _warm["teacher"]
+    return teacher
+
+
+def _versions() -> dict[str, str]:
+    libraries = ("torch", "diffusers", "transformers", "safetensors", "numpy", "pillow")
+    return {"python": platform.python_version(), **{name: version(name) for name in libraries}}
