@@ -10,8 +10,8 @@ import bpy
 import numpy as np
 
 from ..core.color import encode_srgb
-from .base_color import PRINCIPLED, Shader, find_shader, linked, nodes_of, read_pixels
-from .compat import enable_nodes
+from .base_color import PRINCIPLED, Shader, find_shader, linked, read_pixels
+from .compat import enable_nodes, nodes_of
 
 # What Blender shows without a material.
 _GREY = (0.8, 0.8, 0.8, 1.0)

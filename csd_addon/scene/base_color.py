@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
+from .compat import nodes_of
 from .read_mesh import active_uv_map
 
 PRINCIPLED = "ShaderNodeBsdfPrincipled"
@@ -121,11 +122,6 @@ def find_shader(material: bpy.types.Material) -> Shader | None:
         return Shader(source.node, entry, groups)
     used = [node for node in tree.nodes if node.bl_idname == PRINCIPLED and node.outputs[0].links]
     return Shader(used[0], output.inputs["Surface"], ()) if source and len(used) == 1 else None
-
-
-def nodes_of(material: bpy.types.Material) -> bpy.types.NodeTree | None:
-    """The nodes that the material is rendered with. From Blender 5.0 on every material has them."""
-    return material.node_tree if bpy.app.version >= (5, 0, 0) or material.use_nodes else None
 
 
 def follow(

@@ -17,7 +17,7 @@ from .bake_base_color import bake_base_color
 from .base_color import find_base_color, read_pixels
 from .mask import painted_mask, read_corner_mask
 from .material import apply_edit, job_of
-from .read_mesh import evaluated_mesh, material_index
+from .read_mesh import read_material_index
 from .write_image import edited_image
 
 # Edge of the image where one has to be baked first and no size is asked for.
@@ -74,8 +74,7 @@ def read_source(obj: bpy.types.Object, original: Original, settings: JobSettings
         shown = np.ones(len(corners), bool)
     else:
         pixels, linear = read_pixels(image, settings.size)
-        with evaluated_mesh(obj) as mesh:
-            shown = np.isin(material_index(mesh), original.slots)
+        shown = np.isin(read_material_index(obj), original.slots)
     if not (corners.any(axis=1) & shown).any():
         raise ValueError(
             f"The mask '{settings.mask}' lies on no face of '{obj.name}' that shows the image '{original.name}'."

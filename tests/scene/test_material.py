@@ -9,8 +9,6 @@ import pytest
 
 from csd_addon.scene.base_color import find_base_color
 from csd_addon.scene.material import (
-    LABEL,
-    ROLE,
     apply_edit,
     apply_texture,
     base_color_image,
@@ -18,6 +16,7 @@ from csd_addon.scene.material import (
     revert,
     undo_edit,
 )
+from csd_addon.scene.texture_nodes import LABEL, ROLE
 from tests.scene.objects import (
     base_color_source,
     checked,
