@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -124,10 +125,15 @@ def _relay(child: subprocess.Popen[str], on_message: Callable[[dict[str, Any]], 
     if code in (0, 2, 3, 4, 130):
         return code
     if not failed:
-        last = " ".join(part.strip() for part in chatter[-3:])
-        on_message({"type": "error", "kind": "blender", "sentence": f"Blender ended unexpectedly: {last}",
+        on_message({"type": "error", "kind": "blender", "sentence": _how_it_ended(code, chatter),
                     "detail": "".join(chatter)})  # fmt: skip
     return 4
+
+
+def _how_it_ended(code: int, chatter: list[str]) -> str:
+    if code < 0:
+        return f"Blender was killed by the system or by someone ({signal.Signals(-code).name})."
+    return f"Blender ended unexpectedly: {' '.join(part.strip() for part in chatter[-3:])}"
 
 
 def _cancel(child: subprocess.Popen[str]) -> None:

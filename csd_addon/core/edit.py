@@ -9,46 +9,39 @@
 ``keep = "auto"`` reads the prompts: a word that stands in both, and is no colour, names what stays. "red brick" to
 "blue brick" keeps the bricks; "red brick" to "red wood" does not, and red stays because the target says so.
 
-**Strength** s in 0..1, with the recipe's own values at s = 1; at s = 0 there is no step, so the source comes back:
+**Strength** s in 0..1; at 1 t_max and w2 are the recipe's own, at 0 no step is made, so the source comes back:
 
-    anchor   += ANCHOR (1 / s - 1)        the pull back to the source outweighs the teacher as s falls
+    anchor    = anchor (1 / s - 1)        the pull back to the source: none at 1, the recipe's at 1/2, all at 0
     t_max     = t_min + (t_max - t_min) (1 + s) / 2        less noise, smaller changes of structure
     w2        = s w2                      a weak edit does not push away from what it keeps
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from .settings import PRESETS, JobSettings, Recipe, Schedule, constant, layers, overlaid, with_iterations
-
-# Weight of the anchor at strength 1/2, per squared difference of a pixel's channel.
-ANCHOR = 0.25
+from .words import COLOR_WORDS, STOP_WORDS, words_of
 
 # Editing's own numbers over a preset, for a teacher that says nothing else (method.md, section 5).
-_EDIT: dict[str, Any] = {"t_min": constant(0.02), "t_max": constant(0.5), "rate_grid": 0.005}
+_EDIT: dict[str, Any] = {
+    "t_min": constant(0.02), "t_max": constant(0.5), "rate_grid": 0.005, "anchor": 0.1,
+}  # fmt: skip
 _ITERATIONS = {"draft": 500, "balanced": 1200, "paper": 1500}
 # At kappa = w1 / 7.5 the reference branch is DDS at its authors' guidance scale.
 _WAYS: dict[str, dict[str, Any]] = {
-    "keep": {"reference": True, "kappa": constant(1 / 7.5)},
+    "keep": {"reference": True, "kappa": constant(1 / 7.5), "stop_share": 0.1},
     "replace": {"reference": False, "w2": (0.0, 1.0, 0.5, 1.0)},
 }
-
-_COLOR_WORDS = frozenset(
-    "red orange yellow green cyan turquoise teal blue purple violet magenta pink brown beige white gray grey black "
-    "gold golden silver scarlet crimson navy olive light dark pale deep bright colored coloured and with of the a an in"
-    .split()
-)  # fmt: skip
 
 
 def way(settings: JobSettings) -> str:
     """ "keep" or "replace": see the module's docstring."""
     if settings.keep != "auto":
         return {"pattern": "keep", "nothing": "replace"}[settings.keep]
-    return "keep" if _words(settings.target) & _words(settings.remove) - _COLOR_WORDS else "replace"
+    return "keep" if _words(settings.target) & _words(settings.remove) - COLOR_WORDS - STOP_WORDS else "replace"
 
 
 def resolve_edit(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
@@ -71,7 +64,7 @@ def resolve_edit(settings: JobSettings, preferences: Mapping[str, Any]) -> Recip
 def _strengthened(recipe: Recipe, strength: float) -> Recipe:
     floor = max(recipe.t_min[1:3])
     return replace(
-        recipe, anchor=recipe.anchor + ANCHOR * (1 / strength - 1),
+        recipe, anchor=recipe.anchor * (1 / strength - 1),
         t_max=_mapped(recipe.t_max, lambda t: floor + (t - floor) * (1 + strength) / 2),
         w2=_mapped(recipe.w2, lambda w2: w2 * strength),
     )  # fmt: skip
@@ -84,5 +77,4 @@ def _mapped(schedule: Schedule, change: Callable[[float], float]) -> Schedule:
 
 def _words(text: str) -> set[str]:
     """The words of ``text``; bricks and brick are one."""
-    words = re.findall(r"[^\W\d_]+", text.lower())
-    return {word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word for word in words}
+    return {w[:-1] if len(w) > 3 and w.endswith("s") and not w.endswith("ss") else w for w in words_of(text)}

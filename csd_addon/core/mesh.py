@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class MeshData:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return MeshData(**{f.name: arrays[f.name] for f in fields(MeshData)})
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"The mesh file {path} is damaged or missing: {error}") from error
 
     def triangle_areas(self) -> np.ndarray:

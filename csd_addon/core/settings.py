@@ -115,7 +115,8 @@ class Recipe:
     of view and fill (share of the image that the unit ball spans), share and fill of close-ups.
     Field: levels, log2 of table entries, coarsest and finest resolution, albedo range, learning rates, a
     factor on both of them over the run, Adam betas.
-    Editing: weight of the anchor to the source, whether the score of the source is subtracted (DDS), and the share of
+    Editing: weight of the anchor to the source at strength 1/2 (per squared difference of a pixel's channel), whether
+    the score of the source is subtracted (DDS), and the share of
     its start to which the smoothed gradient must fall for the run to end early (0: never).
     """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,5 +54,5 @@ class EditSource:
             with np.load(path, allow_pickle=False) as arrays:
                 values = {name: arrays[name] for name in ("pixels", "shown", "corner_mask", "painted")}
                 return EditSource(linear=bool(arrays["linear"]), **values)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"The source texture {path} is damaged or missing: {error}") from error

@@ -155,7 +155,8 @@ def _own_material(
     elif material.library or _used_elsewhere(material, obj):
         slot.material = copies[material] = material.copy()
         slot.material[_ORIGINAL] = material
-        notes.append(f"The material '{material.name}' is used by other objects too; '{obj.name}' got its own copy.")
+        why = "comes from a library" if material.library else "is used by other objects too"
+        notes.append(f"The material '{material.name}' {why}; '{obj.name}' got its own copy.")
     if enable_nodes(slot.material):
         slot.material[_NODELESS] = True
 

@@ -88,4 +88,8 @@ def put_edit(
     """Show the edited pixels in ``result`` on ``obj``; returns notes. file: of the new image, without suffix."""
     pixels = np.load(result, allow_pickle=False)
     image = edited_image(original.image(), pixels, f"{obj.name}_edited", file, pack=pack)
-    return apply_edit(obj, image, settings.uv_map, original.slots, str(result.parent.parent))
+    try:
+        return apply_edit(obj, image, settings.uv_map, original.slots, str(result.parent.parent))
+    except ValueError:
+        bpy.data.images.remove(image)
+        raise

@@ -73,9 +73,11 @@ def prepare(obj: bpy.types.Object, settings: JobSettings, folder: JobFolder) -> 
     settings = replace(settings, uv_map=uv_map)
     task = Task(ObjectKey.of(obj), folder, settings, new_layer, tuple(notes), original)
     try:
+        # What may refuse comes before anything is written.
+        source = read_source(obj, original, settings) if original else None
         _write_job(task, read_mesh(obj, new_layer) if new_layer else mesh, teacher)
-        if original:
-            read_source(obj, original, settings).save(folder.source)
+        if source:
+            source.save(folder.source)
     except (ValueError, OSError):
         discard(task)
         raise

@@ -2,7 +2,8 @@
 
 Colours are sRGB-encoded in [0, 1]. Images are (H, W, C), row 0 at the top; UVs repeat. A texel's weight is the
 smallest of its samples', 0 where an unmasked face shows it too, and fades towards the mask's border from inside, so
-that nothing outside the mask can change, not even by filtering.
+that no texel outside the mask can change. (Where a kept face ends, filtering shows the first free texel, which is
+almost faded out.)
 """
 
 from __future__ import annotations
@@ -102,10 +103,12 @@ def _texel_weights(source: EditSource, mesh: MeshData, atlas: Atlas) -> np.ndarr
         values = torch.from_numpy(_sample_weights(source, mesh, atlas, part))
         weight.scatter_reduce_(0, atlas.texel(part), values, "amin")
     result = np.where(np.isinf(weight.numpy()), 0, weight.numpy()).reshape(atlas.shape)
+    outside = source.corner_mask.max(axis=1) == 0
+    # Before the shortcut below: a free face may own all the samples that a kept one shows too.
+    if outside.any():
+        result[uv_coverage(mesh.corner_uvs[outside], atlas.shape, samples=_TOUCH)] = 0
     if (result[atlas.chart] == 1).all():
         return result
-    outside = source.corner_mask.max(axis=1) == 0
-    result[uv_coverage(mesh.corner_uvs[outside], atlas.shape, samples=_TOUCH)] = 0
     return _feathered(result, atlas, chart_labels(mesh.triangles, mesh.corner_uvs))
 
 
@@ -114,7 +117,8 @@ def _sample_weights(source: EditSource, mesh: MeshData, atlas: Atlas, part: slic
     triangle = atlas.triangle[part].numpy()
     inside = atlas.weights[part].numpy().clip(0, 1)
     inside = inside / inside.sum(axis=1, keepdims=True)
-    corners = (source.corner_mask[triangle] * inside).sum(axis=1)
+    # Rounded, or the three shares of a face that is free all over would not add up to 1.
+    corners = (source.corner_mask[triangle] * inside).sum(axis=1).round(6)
     if source.painted.size == 1:
         return (corners * source.painted[0, 0]).astype(np.float32)
     uv = np.einsum("pk,pkc->pc", inside, mesh.corner_uvs[triangle])
@@ -127,11 +131,13 @@ def _feathered(weight: np.ndarray, atlas: Atlas, labels: np.ndarray) -> np.ndarr
     for part in atlas.bands():
         owner.reshape(-1)[atlas.texel(part)] = labels[atlas.triangle[part].numpy()]
     width, result = margin_width(atlas.shape), weight.copy()
-    kept, free = (set(np.unique(owner[where & (owner >= 0)])) for where in (weight == 0, weight > 0))
+    # Between two charts, texels may belong to one and be kept for the other: they make neither fade.
+    stays = (weight == 0) & atlas.chart
+    kept, free = (set(np.unique(owner[where & (owner >= 0)])) for where in (stays, weight > 0))
     for label in kept & free:
         rows, columns = np.nonzero(owner == label)
         box = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-        zero = (owner[box] == label) & (weight[box] == 0)
+        zero = (owner[box] == label) & stays[box]
         _, squared = nearest_filled(np.pad(zero, width), width)
         distance = np.sqrt(np.minimum(squared, width**2))[width:-width, width:-width]
         fade = np.where(owner[box] == label, distance / width, 1)

@@ -43,6 +43,7 @@ class EditRun(TextureRun):
         """Read the source, look at it from all sides that matter, and set the loop up."""
         try:
             source = EditSource.load(self.folder.source)
+            _require_same_faces(source, self.mesh)
             self.shown, corner_mask = _part(self.mesh, source.shown), source.corner_mask[source.shown]
             self.atlas = self._atlas(source.pixels.shape[:2])
             self.canvas = Canvas.of(replace(source, corner_mask=corner_mask), self.shown, self.atlas)
@@ -82,7 +83,7 @@ class EditRun(TextureRun):
     def bake(self, synthesis: Synthesis) -> tuple[Path, dict[str, Any]]:
         """Write the edited pixels; returns their path and their figures."""
         assert isinstance(synthesis, Editing)
-        if synthesis.settled() and not self.control.stop:
+        if synthesis.iteration < self.recipe.iterations and not self.control.stop:
             self.warn(
                 f"The edit had settled after {synthesis.iteration} of {self.recipe.iterations} steps and ended early."
             )
@@ -125,6 +126,12 @@ class EditRun(TextureRun):
                 "mean_delta_e": float(difference.mean()),
             },
         }  # fmt: skip
+
+
+def _require_same_faces(source: EditSource, mesh: MeshData) -> None:
+    own, wanted = len(source.shown), len(mesh.triangles)
+    if own != wanted:
+        raise ValueError(f"The source texture is of {own} faces, but the mesh has {wanted}: they are of two jobs.")
 
 
 def _part(mesh: MeshData, chosen: np.ndarray) -> MeshData:

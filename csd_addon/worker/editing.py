@@ -27,6 +27,7 @@ from .field.residual import ResidualField, adjust
 from .guidance import score
 from .guidance.teacher import DiffusionTeacher
 from .render.views import PooledView
+from .settling import Settling
 from .synthesis import Synthesis, composite
 
 # Faces with another image are shown in this grey.
@@ -77,10 +78,27 @@ class Editing(Synthesis):
     ) -> None:  # fmt: skip
         """target, remove: what it should show, and what it shows now and should lose (may be empty)."""
         super().__init__(teacher, pool, recipe, prompt=target, negative=remove, loss=loss, generator=generator)
+        self.settling = Settling(self.field.output.detach())
 
     def make_field(self, levels: tuple[Level, ...]) -> ResidualField:
         """The identity everywhere."""
         return ResidualField(levels, generator=self.generator)
+
+    def state(self) -> torch.nn.Module:
+        """The field, and what decides when to stop."""
+        return torch.nn.ModuleDict({"residual": self.field, "settling": self.settling})
+
+    def step(self) -> dict[str, float]:
+        """One step, watched by the stop rule."""
+        norms = super().step()
+        assert self.field.output.grad is not None
+        self.settling.observe(self.field.output.grad)
+        return norms
+
+    def settled(self) -> bool:
+        """Whether the smoothed gradient has fallen to ``recipe.stop_share``, in the second half of the run."""
+        late = 2 * self.iteration >= self.recipe.iterations
+        return late and self.iteration > 0 and self.settling.share() <= self.recipe.stop_share
 
     def colors(self, views: Sequence[EditView]) -> torch.Tensor:  # type: ignore[override]
         """The source's colours, changed by the field where the mask lets it."""

@@ -91,6 +91,10 @@ class Synthesis:
         self.iteration += 1
         return norms
 
+    def state(self) -> torch.nn.Module:
+        """What a checkpoint holds besides the optimiser and the generator."""
+        return self.field
+
     def settled(self) -> bool:
         """Whether there is nothing left to do before the last iteration."""
         return False
@@ -132,11 +136,11 @@ class Synthesis:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint: field, optimiser, iteration and the generator's state."""
-        save_checkpoint(path, self.field, self.optimizer, self.generator, self.iteration)
+        save_checkpoint(path, self.state(), self.optimizer, self.generator, self.iteration)
 
     def restore(self, path: Path) -> None:
         """Continue from ``path``. Raises ``JobFailure`` if it is damaged or of another run."""
-        self.iteration = load_checkpoint(path, self.field, self.optimizer, self.generator)
+        self.iteration = load_checkpoint(path, self.state(), self.optimizer, self.generator)
 
     def _draw_views(self) -> list[PooledView]:
         """B neighbours from a random place in the pool: its golden-ratio azimuths lie far apart."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.cli.arguments import UsageError, parser, job_request
+from csd_addon.cli.arguments import UsageError, job_request, parser
 from csd_addon.cli.request import SUZANNE, Request, safe_name
 from csd_addon.core.settings import JobSettings
 

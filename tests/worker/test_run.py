@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from csd_addon.core.settings import JobSettings
+from csd_addon.core.source import EditSource
 from csd_addon.jobs.folder import JobFolder, new_folder, read_json, write_json
 from csd_addon.protocol import Cancelled, Done, Phase, Preview, Progress, Warning
 from csd_addon.worker.control import Control, JobFailure
@@ -113,3 +116,141 @@ def test_missing_parts_of_the_teacher_are_named(tmp_path: Path) -> None:
     with pytest.raises(JobFailure, match="nothing") as caught:
         run(folder)
     assert caught.value.kind == "teacher"
+
+
+def brick_source(**changes) -> EditSource:
+    """Reddish bricks on the cube with some alpha, in 8-bit numbers, the whole of it free."""
+    generator = np.random.default_rng(0)
+    pixels = generator.uniform(0.2, 0.8, (8, 12, 4)).repeat(8, axis=0).repeat(8, axis=1) * [1, 0.5, 0.4, 1]
+    pixels = (np.round(pixels * 255) / 255).astype(np.float32)
+    mask, painted = np.ones((12, 3), np.float32), np.ones((1, 1), np.float32)
+    return replace(EditSource(pixels, False, np.ones(12, bool), mask, painted), **changes)
+
+
+def edit_folder(tmp_path: Path, source: EditSource | None = None, **settings) -> JobFolder:
+    words = {"kind": "edit", "prompt": "", "target": "blue brick", "remove": "red brick", "size": 0}
+    folder = make_folder(tmp_path, **{**words, **settings})
+    (source or brick_source()).save(folder.source)
+    return folder
+
+
+def edited(folder: JobFolder) -> np.ndarray:
+    return np.load(folder.edited, allow_pickle=False)
+
+
+def test_an_edit_ends_with_its_pixels_and_its_figures(tmp_path: Path) -> None:
+    source = brick_source()
+    folder = edit_folder(tmp_path, source)
+    said = run(folder)
+    assert [m.name for m in said if isinstance(m, Phase)] == ["load", "views", "optimize", "bake"]
+    assert isinstance(said[-1], Done) and said[-1].paths["basecolor"] == str(folder.edited)
+    assert any(isinstance(m, Progress) for m in said) and any(isinstance(m, Preview) for m in said)
+    pixels, report = edited(folder), read_json(folder.report)
+    assert pixels.dtype == np.float32 and pixels.shape == source.pixels.shape
+    assert pixels[..., 3].tobytes() == source.pixels[..., 3].tobytes()
+    share = float((pixels != source.pixels).any(axis=2).mean())
+    print(f"{report['edit']}; {share:.3f} of the texels differ")
+    assert report["edit"]["way"] == "keep" and report["edit"]["changed"] == pytest.approx(share, abs=0.01)
+    assert 0.5 < report["edit"]["free"] <= 1 and report["edit"]["mean_delta_e"] > 0
+    assert report["coverage"] == 1 and report["iterations"] == 3 and report["warnings"] == []
+    assert not list(folder.path.rglob("*.part*")) and not folder.basecolor.exists()
+
+
+def test_no_strength_returns_the_very_numbers_of_the_source(tmp_path: Path) -> None:
+    light = np.random.default_rng(1).uniform(-1, 50, (64, 96, 4)).astype(np.float32)
+    for source in (brick_source(), brick_source(pixels=light, linear=True)):
+        folder = edit_folder(tmp_path, source, strength=0.0, iterations=50)
+        report = run(folder)[-1].report
+        assert edited(folder).tobytes() == source.pixels.tobytes()
+        assert report["iterations"] == 0 and not report["stopped_early"] and report["warnings"] == []
+        assert report["edit"]["changed"] == 0 and report["edit"]["mean_delta_e"] < 1e-6
+
+
+def test_an_edit_of_two_faces_leaves_the_others_byte_for_byte(tmp_path: Path) -> None:
+    mask, mesh = np.zeros((12, 3), np.float32), shapes.cube()
+    mask[4:6] = 1
+    source = brick_source(corner_mask=mask)
+    folder = edit_folder(tmp_path, source, target="moss", remove="")
+    report = run(folder)[-1].report
+    differs = (edited(folder) != source.pixels).any(axis=2)
+    low, high = mesh.corner_uvs[4:6].reshape(-1, 2).min(axis=0), mesh.corner_uvs[4:6].reshape(-1, 2).max(axis=0)
+    u, v = (np.arange(96) + 0.5) / 96, 1 - (np.arange(64) + 0.5) / 64
+    # Half of the way to the next chart belongs to this one's margin.
+    near = np.outer((v > low[1] - 0.012) & (v < high[1] + 0.012), (u > low[0] - 0.012) & (u < high[0] + 0.012))
+    print(f"{differs.sum()} texels differ, {differs[~near].sum()} of them elsewhere; report {report['edit']}")
+    assert differs[near].mean() > 0.8 and not differs[~near].any()
+    assert report["edit"]["way"] == "replace" and report["edit"]["free"] < 0.25
+
+
+def test_faces_with_another_image_are_left_out(tmp_path: Path) -> None:
+    shown = np.ones(12, bool)
+    shown[[0, 1]] = False
+    source = brick_source(shown=shown)
+    folder = edit_folder(tmp_path, source)
+    run(folder)
+    differs = (edited(folder) != source.pixels).any(axis=2)
+    # The first face's chart is the lower left of the image; nobody shows it here, so its neighbours' margins may
+    # reach into it, but not further.
+    assert not differs[42:54, 8:22].any() and differs[8:22].mean() > 0.8
+
+
+def test_a_cancelled_edit_gives_the_undisturbed_result_when_resumed(tmp_path: Path) -> None:
+    whole, folder = (edit_folder(tmp_path, iterations=2) for _ in range(2))
+    run(whole)
+    assert run(folder, cancel_at=1)[-1] == Cancelled(0)
+    assert not folder.report.exists() and not folder.edited.exists()
+    assert isinstance(run(folder, resume=True)[-1], Done)
+    assert folder.edited.read_bytes() == whole.edited.read_bytes()
+
+
+def test_an_edit_stopped_at_once_keeps_the_source_and_says_so(tmp_path: Path) -> None:
+    folder = edit_folder(tmp_path)
+    report = run(folder, stop_at=1)[-1].report
+    assert report["stopped_early"] and report["iterations"] == 0 and report["warnings"] == []
+    assert edited(folder).tobytes() == brick_source().pixels.tobytes()
+
+
+def test_unknown_words_of_both_prompts_of_an_edit_are_named(tmp_path: Path) -> None:
+    said = run(edit_folder(tmp_path, target="blue flibbertigibbet", remove="red gobbledygook", strength=0.0))
+    (warning,) = [m.sentence for m in said if isinstance(m, Warning)]
+    assert "flibbertigibbet" in warning and "gobbledygook" in warning
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "flipped"])
+def test_a_damaged_source_is_a_sentence(tmp_path: Path, damage: str) -> None:
+    folder = edit_folder(tmp_path)
+    whole = folder.source.read_bytes()
+    middle = len(whole) // 2
+    folder.source.write_bytes(whole[:middle] + (b"\0" * 16 + whole[middle + 16 :] if damage == "flipped" else b""))
+    if damage == "missing":
+        folder.source.unlink()
+    with pytest.raises(JobFailure, match="The source texture .* is damaged or missing") as caught:
+        run(folder)
+    assert caught.value.kind == "input"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"corner_mask": np.zeros((12, 3), np.float32)}, {"painted": np.zeros((4, 4), np.float32)},
+     {"shown": np.zeros(12, bool)}],
+    ids=["no face", "black paint", "no face shows it"],
+)  # fmt: skip
+def test_an_empty_mask_is_a_sentence(tmp_path: Path, changes: dict) -> None:
+    with pytest.raises(JobFailure, match="The mask leaves no texel of the texture free") as caught:
+        run(edit_folder(tmp_path, brick_source(**changes)))
+    assert caught.value.kind == "input"
+
+
+def test_a_source_of_another_mesh_is_a_sentence(tmp_path: Path) -> None:
+    other = brick_source(shown=np.ones(7, bool), corner_mask=np.ones((7, 3), np.float32))
+    with pytest.raises(JobFailure, match="7 faces, but the mesh has 12") as caught:
+        run(edit_folder(tmp_path, other))
+    assert caught.value.kind == "input"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [({"target": " "}, "target is empty"), ({"remove": "BLUE brick"}, "say the same")]
+)
+def test_bad_words_of_an_edit_are_refused_by_the_worker_too(tmp_path: Path, change: dict, words: str) -> None:
+    with pytest.raises(JobFailure, match=words):
+        run(edit_folder(tmp_path, **change))

@@ -6,20 +6,17 @@ negative prompt is the same for every view.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
 from ...core.settings import Recipe
 from ...core.views import View
+from ...core.words import STOP_WORDS, words_of
 
 # Beyond these angles a view counts as front, back, overhead or bottom; a later rule overrides an earlier one.
 FRONT_ANGLE = 45.0
 OVERHEAD_ANGLE = 60.0
-
-# Words that carry no picture: never reported as unknown.
-_STOP_WORDS = frozenset("a an and at by for from in is it of on or that the this to with".split())
 
 
 def view_word(view: View) -> str:
@@ -49,9 +46,8 @@ def text_for(prompt: str, view: View, recipe: Recipe, *, close_up: bool) -> str:
 
 def unknown_words(prompt: str, vocabulary: Iterable[str]) -> list[str]:
     """Words of ``prompt`` that are not in the teacher's ``vocabulary``, in order, each once."""
-    known = {word.lower() for entry in vocabulary for word in re.findall(r"[^\W\d_]+", entry)}
-    words = re.findall(r"[^\W\d_]+", prompt.lower())
-    return list(dict.fromkeys(w for w in words if w not in known and w not in _STOP_WORDS))
+    known = {word for entry in vocabulary for word in words_of(entry)}
+    return list(dict.fromkeys(w for w in words_of(prompt) if w not in known and w not in STOP_WORDS))
 
 
 class PromptCache:

@@ -1,0 +1,20 @@
+"""Words of a prompt that name neither a thing nor a pattern."""
+
+from __future__ import annotations
+
+import re
+
+# Words that carry no picture.
+STOP_WORDS = frozenset("a an and at by for from in into is it of on or over that the this to under with".split())
+
+# Words that only say which colour. Gold is one, though a teacher may take it for a material: what both prompts call
+# golden keeps its colour either way.
+COLOR_WORDS = frozenset(
+    "red orange yellow green cyan turquoise teal blue purple violet magenta pink brown beige white gray grey black "
+    "gold golden silver scarlet crimson navy olive light dark pale deep bright color colored colour coloured".split()
+)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of ``text`` in lower case and in order; digits and signs are left out."""
+    return re.findall(r"[^\W\d_]+", text.lower())

@@ -1,0 +1,342 @@
+"""Editing with a teacher whose score is known in closed form: exact at first, in the predicted place at the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from csd_addon.core.color import encode_srgb
+from csd_addon.core.mesh import MeshData, Normalization
+from csd_addon.core.settings import Recipe, constant
+from csd_addon.core.source import EditSource
+from csd_addon.worker.bake import build_atlas
+from csd_addon.worker.canvas import Canvas
+from csd_addon.worker.control import Control
+from csd_addon.worker.editing import Editing, bake_edit, show_source
+from csd_addon.worker.guidance import score
+from csd_addon.worker.guidance.analytic import GaussianTeacher
+from csd_addon.worker.render.surface import Surface
+from csd_addon.worker.render.views import sample_pool
+from csd_addon.worker.synthesis import composite
+from tests import shapes
+
+RECIPE = Recipe(
+    iterations=120, w1=constant(1.0), w2=constant(1.0), kappa=constant(1.0), weighting="uniform",
+    t_min=constant(0.02), t_max=constant(0.5), view_words=False, resolution=24, supersample=2, views_per_step=2,
+    view_pool=16, close_up_share=0.0, levels=4, table_log2=10, coarsest=2, finest=12, rate_grid=0.01, rate_mlp=0.01,
+    rate_factor=(0.6, 1.0, 0.1, 1.0), albedo=(0.06, 0.94),
+)  # fmt: skip
+SHORT = replace(RECIPE, iterations=12)
+# The teacher's mean colours under each prompt; the deviation is the same, which makes all predictions exact.
+MEANS = {"target": 0.55, "removed": 0.45, "": 0.5}
+DEVIATION = 0.5
+SIZE = 48
+MESH = shapes.torus(24, 12)
+
+
+class WordTeacher(GaussianTeacher):
+    """Gaussian in pixels, around a grey that the prompt names; remembers how many rows each call had."""
+
+    conditions = ()
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alphas_cumprod = self.alphas_cumprod.float()
+        self.means: list[list[float]] = []
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+    def embed(self, texts) -> torch.Tensor:
+        return torch.cat([self.prompt(MEANS[text], DEVIATION) for text in texts]).float()
+
+    def predict_noise(self, x_t, t, prompts, conditions=(), scales=()):
+        self.means.append([round(mean, 4) for mean in prompts[:, 0, 0].tolist()])
+        return super().predict_noise(x_t, t, prompts)
+
+
+def pixels_of(shape=(SIZE, SIZE)) -> np.ndarray:
+    """Fine random bricks in the middle of the range, 8-bit numbers, with an alpha of their own."""
+    generator = np.random.default_rng(0)
+    bricks = generator.uniform(0.4, 0.6, (shape[0] // 4, shape[1] // 4, 4)).repeat(4, axis=0).repeat(4, axis=1)
+    return (np.round(bricks * 255) / 255).astype(np.float32)
+
+
+def source_of(mesh: MeshData = MESH, **changes) -> EditSource:
+    count = len(mesh.triangles)
+    everything = np.ones((count, 3), np.float32), np.ones((1, 1), np.float32)
+    return replace(EditSource(pixels_of(), False, np.ones(count, bool), *everything), **changes)
+
+
+class Case:
+    """An edit of ``source`` on ``mesh``, set up as ``edit_run`` does it."""
+
+    def __init__(
+        self, source: EditSource | None = None, recipe: Recipe = RECIPE, *, mesh: MeshData = MESH, seed: int = 0
+    ) -> None:
+        self.source = source or source_of(mesh)
+        shown = self.source.shown
+        part = MeshData(mesh.positions, *(v[shown] for v in (mesh.triangles, mesh.corner_normals, mesh.corner_uvs)))
+        normalization = Normalization.of(mesh.positions)
+        self.atlas = build_atlas(part, normalization, self.source.pixels.shape[:2])
+        self.canvas = Canvas.of(replace(self.source, corner_mask=self.source.corner_mask[shown]), part, self.atlas)
+        generator = torch.Generator().manual_seed(seed)
+        views = sample_pool(Surface.of(mesh, normalization), recipe, generator, ())
+        edge = recipe.resolution * recipe.supersample
+        self.pool = [show_source(view, self.canvas, mesh, normalization, edge) for view in views]
+        self.editing = Editing(
+            WordTeacher(), self.pool, recipe, target="target", remove="removed", loss="csd", generator=generator
+        )
+
+    def run(self, folder: Path, *, until: int | None = None) -> Case:
+        control = Control()
+        self.editing.run(control, lambda: self.editing.iteration == until and control.request_cancel(), folder)
+        return self
+
+    def bake(self) -> tuple[np.ndarray, np.ndarray]:
+        return bake_edit(self.editing, self.canvas, self.atlas)
+
+    def change(self) -> np.ndarray:
+        """(n, 3) what the edit added to the encoded colours of the texels inside the charts."""
+        pixels, _ = self.bake()
+        return (pixels[..., :3] - self.source.pixels[..., :3])[self.atlas.chart]
+
+
+def half(mesh: MeshData = MESH) -> np.ndarray:
+    """(T, 3) a hard mask: the faces in the right half of the UV square."""
+    right = mesh.corner_uvs[..., 0].mean(axis=1) > 0.5
+    return np.repeat(right[:, None], 3, axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "light"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_before_the_first_step_the_source_comes_back_byte_for_byte(kind: str, masked: bool) -> None:
+    pixels = pixels_of()
+    if kind == "light":
+        pixels = np.random.default_rng(1).uniform(-0.5, 9, pixels.shape).astype(np.float32)
+    mask = {"corner_mask": half()} if masked else {}
+    got, changed = Case(source_of(pixels=pixels, linear=kind == "light", **mask)).bake()
+    assert got.dtype == pixels.dtype and got.tobytes() == pixels.tobytes() and not changed.any()
+
+
+def test_views_show_the_source_through_the_mesh() -> None:
+    ramp = np.ones((SIZE, SIZE, 4), np.float32)
+    ramp[..., 0] = (np.arange(SIZE) + 0.5) / SIZE
+    ramp[..., 1] = 1 - (np.arange(SIZE)[:, None] + 0.5) / SIZE
+    case = Case(source_of(pixels=ramp))
+    view = case.pool[0]
+    share, triangle = view.gbuffer.barycentric.numpy(), view.gbuffer.triangle.numpy()
+    uv = np.einsum("pk,pkc->pc", share, MESH.corner_uvs[triangle])
+    # Away from the chart's border, where coarse look-ups are one-sided.
+    inner = ((uv > 0.2) & (uv < 0.8)).all(axis=1)
+    error = float(np.abs(view.colors.numpy()[inner, :2] - uv[inner]).max())
+    print(f"u in red and v in green, seen through the view: largest error {error:.1e}, tolerance 0.005")
+    assert error < 0.005 and inner.sum() > 20 and (view.weight == 1).all()
+    with torch.no_grad():
+        assert torch.equal(case.editing.colors([view]), view.colors), "the image at step 0 is the source's"
+
+
+def guided(recipe: Recipe) -> tuple[torch.Tensor, list[list[float]], torch.Tensor, tuple]:
+    """g of ``Editing.guide`` at the source image; the prompts of its rows; the image; step and noise."""
+    editing = Case(recipe=recipe).editing
+    generator = torch.Generator().manual_seed(1)
+    views, backgrounds = editing.pool[:2], torch.rand(2, 3, generator=generator)
+    with torch.no_grad():
+        x = composite(views, editing.colors(views), backgrounds)
+    t, noise = torch.tensor([100, 400]), torch.randn(x.shape, generator=generator)
+    g, _ = editing.guide(views, backgrounds, x, t, noise)
+    return g, editing.teacher.means, x, (t, noise)
+
+
+def plain(x: torch.Tensor, t: torch.Tensor, noise: torch.Tensor, coefficients: score.Coefficients) -> torch.Tensor:
+    """``score_gradient`` itself with the prompts of an edit."""
+    teacher = WordTeacher()
+    texts = {"text": "target", "negative": "removed", "null": ""}
+    prompts = {row: teacher.embed([texts[row]] * len(x)) for row in coefficients.rows()}
+    g, _ = score.score_gradient(
+        teacher, x, t, noise, coefficients=coefficients, prompts=prompts, weighting="uniform"
+    )  # fmt: skip
+    return g
+
+
+def assert_same(a: torch.Tensor, b: torch.Tensor) -> None:
+    error = float((a - b).abs().max())
+    print(f"largest difference {error:.1e}, tolerance 1e-6; size {float(b.abs().max()):.2f}")
+    assert error < 1e-6 < b.abs().max()
+
+
+def test_an_edit_that_removes_nothing_is_the_classifier_score() -> None:
+    g, means, x, (t, noise) = guided(replace(RECIPE, w2=constant(0.0), kappa=constant(0.0)))
+    assert_same(g, plain(x, t, noise, score.Coefficients(text=1, null=-1)))
+    assert means == [[0.55, 0.55, 0.5, 0.5]], "the removed prompt is not even asked"
+
+
+def test_equal_weights_do_not_ask_the_empty_prompt() -> None:
+    g, means, x, (t, noise) = guided(replace(RECIPE, kappa=constant(0.0)))
+    assert_same(g, plain(x, t, noise, score.Coefficients(text=1, negative=-1)))
+    assert means == [[0.55, 0.55, 0.45, 0.45]]
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.3])
+def test_with_the_reference_the_first_step_is_an_edit_with_equal_weights(kappa: float) -> None:
+    recipe = replace(RECIPE, reference=True, w1=constant(1.5), w2=constant(0.2), kappa=constant(kappa))
+    g, means, x, (t, noise) = guided(recipe)
+    assert_same(g, plain(x, t, noise, score.csd(1.5, 1.5)))
+    assert means == [[0.55, 0.55, 0.5, 0.5], [0.45, 0.45, 0.5, 0.5]], "target here, removed at the source"
+
+
+@pytest.mark.parametrize(("w1", "w2"), [(1.0, 0.0), (1.0, 1.0), (1.0, 0.4), (0.7, 2.0)])
+def test_the_drift_goes_to_the_target_and_away_from_the_removed(w1: float, w2: float) -> None:
+    # -g = (sigma alpha / v) [w1 (target - null) - w2 (removed - null)] for equal variances, whatever x and the noise.
+    g, _, _, (t, _) = guided(replace(RECIPE, w1=constant(w1), w2=constant(w2), kappa=constant(0.0)))
+    abar = WordTeacher().alphas_cumprod[t]
+    factor = ((1 - abar) * abar).sqrt() / (abar * DEVIATION**2 + 1 - abar)
+    expected = factor * (w1 * (0.55 - 0.5) - w2 * (0.45 - 0.5))
+    error = float((-g - expected[:, None, None, None]).abs().max())
+    print(f"drift {expected.tolist()}, largest error {error:.1e}, tolerance 5e-6")
+    assert error < 5e-6 and (expected > 0.03).all()
+
+
+def test_replacing_ends_at_the_one_colour_that_the_theory_names(tmp_path: Path) -> None:
+    # target + (target - null) w1 / kappa + (null - removed) w2 / kappa.
+    case = Case(recipe=replace(RECIPE, iterations=200)).run(tmp_path)
+    pixels, changed = case.bake()
+    inside = pixels[..., :3][case.atlas.chart]
+    before = source_of().pixels[..., :3][case.atlas.chart]
+    print(f"mean {inside.mean():.4f}, expected 0.65 +- 0.015; spread {inside.std():.4f}, before {before.std():.4f}")
+    assert inside.mean() == pytest.approx(0.65, abs=0.015) and inside.std() < before.std() / 2
+    assert changed[case.atlas.chart].all()
+    assert pixels[..., 3].tobytes() == case.source.pixels[..., 3].tobytes(), "alpha is not ours"
+
+
+def test_keeping_shifts_the_colours_and_leaves_the_pattern(tmp_path: Path) -> None:
+    # source + (target - removed) w1 / kappa: the same everywhere. Pixels at the silhouette, half of them background,
+    # ask the surface for more.
+    case = Case(recipe=replace(RECIPE, iterations=200, reference=True)).run(tmp_path)
+    change, bricks = case.change(), case.source.pixels[..., :3][case.atlas.chart]
+    print(f"change {change.mean():.4f}, expected 0.1 +- 0.01; spread {change.std():.4f}, bricks {bricks.std():.4f}")
+    assert change.mean() == pytest.approx(0.1, abs=0.01) and change.std() < bricks.std() / 3
+
+
+def test_outside_the_mask_not_one_byte_changes(tmp_path: Path) -> None:
+    mask = half()
+    pixels = np.random.default_rng(2).uniform(-0.5, 3, (SIZE, SIZE, 4)).astype(np.float32)
+    case = Case(source_of(corner_mask=mask, pixels=pixels, linear=True), SHORT).run(tmp_path)
+    got, changed = case.bake()
+    differs = (got.view(np.uint32) != pixels.view(np.uint32)).any(axis=2)
+    free = case.canvas.weight > 0
+    print(f"{differs.sum()} texels differ, {(free & case.atlas.chart).sum()} may; {(~free).sum()} are kept")
+    assert not (differs & ~changed).any() and (differs[free & case.atlas.chart]).mean() > 0.9
+    kept = build_atlas(_faces(mask[:, 0] == 0), Normalization.of(MESH.positions), (SIZE, SIZE)).chart
+    assert kept.sum() > 500 and not (differs & kept).any()
+    assert not (differs & ~free & case.atlas.filled()).any()
+
+
+def test_a_half_free_texel_takes_half_of_the_change(tmp_path: Path) -> None:
+    case = Case(source_of(corner_mask=np.full((len(MESH.triangles), 3), 0.5, np.float32)), SHORT).run(tmp_path)
+    part = case.change()
+    case.canvas = replace(case.canvas, weight=np.ones_like(case.canvas.weight))
+    error = float(np.abs(part - case.change() / 2).max())
+    print(f"largest change {np.abs(part).max():.4f}, off by at most {error:.1e}, tolerance 1e-6")
+    assert error < 1e-6 < 0.01 < np.abs(part).max()
+
+
+def _faces(chosen: np.ndarray) -> MeshData:
+    return MeshData(MESH.positions, MESH.triangles[chosen], MESH.corner_normals[chosen], MESH.corner_uvs[chosen])
+
+
+def test_the_margin_beside_changed_texels_follows_them_and_no_other_margin_does(tmp_path: Path) -> None:
+    case = Case(source_of(corner_mask=half(), pixels=pixels_of((96, 96))), SHORT).run(tmp_path)
+    got, changed = case.bake()
+    filled, before = case.atlas.filled(), case.source.pixels
+    (rows,) = np.nonzero(~filled[:48, 70])
+    assert len(rows) > 1, "there is a margin above the chart"
+    for row in rows:
+        assert changed[row, 60:80].all() and (got[row, 60:80, :3] == got[rows[-1] + 1, 60:80, :3]).all()
+        assert got[row, 10:40].tobytes() == before[row, 10:40].tobytes(), "beside kept texels the margin stays too"
+    margin = changed & ~filled
+    assert margin.any() and got[margin][:, 3].tobytes() == before[margin][:, 3].tobytes()
+
+
+def test_a_face_that_shows_another_image_never_changes(tmp_path: Path) -> None:
+    # The cube's charts lie apart; faces 2 and 3 have another image.
+    mesh = shapes.cube()
+    shown = np.ones(12, bool)
+    shown[4:8] = False
+    case = Case(source_of(mesh, shown=shown), SHORT, mesh=mesh).run(tmp_path)
+    got, changed = case.bake()
+    normalization = Normalization.of(mesh.positions)
+    other = MeshData(mesh.positions, *(v[~shown] for v in (mesh.triangles, mesh.corner_normals, mesh.corner_uvs)))
+    others = build_atlas(other, normalization, (SIZE, SIZE)).chart
+    center = others & np.roll(others, 6, 0) & np.roll(others, -6, 0) & np.roll(others, 6, 1) & np.roll(others, -6, 1)
+    assert center.sum() > 10 and not changed[center].any()
+    assert got[center].tobytes() == case.source.pixels[center].tobytes() and changed[case.atlas.chart].all()
+    for view in case.pool:
+        elsewhere = ~shown[view.gbuffer.triangle.numpy()]
+        assert (view.weight.numpy()[elsewhere] == 0).all() and (view.colors.numpy()[elsewhere] == 0.5).all()
+
+
+def test_a_stronger_anchor_changes_less(tmp_path: Path) -> None:
+    sizes = []
+    for anchor in (0.0, 0.1, 1.0, 10.0):
+        case = Case(recipe=replace(RECIPE, iterations=60, reference=True, anchor=anchor)).run(tmp_path)
+        sizes.append(float(np.abs(case.change()).mean()))
+    print(f"mean change for anchors 0, 0.1, 1 and 10: {[round(size, 4) for size in sizes]}")
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] > 0.08 and sizes[-1] < 0.2 * sizes[0]
+
+
+def test_the_anchor_weighs_the_squared_difference_of_each_view() -> None:
+    editing = Case(recipe=replace(RECIPE, anchor=0.7)).editing
+    views, backgrounds = editing.pool[:2], torch.zeros(2, 3)
+    images = composite(views, torch.cat([v.colors for v in views]), backgrounds)
+    assert float(editing.penalty(views, images, backgrounds)) == 0
+    moved = images + 0.1
+    expected = 0.7 * 0.01 * images.numel() / 2
+    assert float(editing.penalty(views, moved, backgrounds)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_equal_seeds_give_equal_bytes_and_others_do_not(tmp_path: Path) -> None:
+    a, b, c = (Case(recipe=SHORT, seed=seed).run(tmp_path).bake()[0].tobytes() for seed in (3, 3, 4))
+    assert a == b != c
+
+
+@pytest.mark.parametrize("reference", [False, True])
+def test_a_resumed_edit_is_the_same_edit_bit_for_bit(tmp_path: Path, reference: bool) -> None:
+    recipe = replace(SHORT, reference=reference, anchor=0.1)
+    whole, _ = Case(recipe=recipe).run(tmp_path / "none").bake()
+    first = Case(recipe=recipe).run(tmp_path, until=5)
+    assert first.editing.iteration == 5
+    second = Case(recipe=recipe)
+    second.editing.restore(tmp_path)
+    assert second.editing.iteration == 5 and second.bake()[0].tobytes() == first.bake()[0].tobytes()
+    resumed, _ = second.run(tmp_path).bake()
+    assert resumed.tobytes() == whole.tobytes() and resumed.tobytes() != first.bake()[0].tobytes()
+
+
+def test_light_beyond_white_comes_back_where_it_is_not_edited_and_is_tamed_where_it_is(tmp_path: Path) -> None:
+    pixels = np.full((SIZE, SIZE, 4), 6.0, np.float32)
+    got, changed = Case(source_of(pixels=pixels, linear=True, corner_mask=half()), SHORT).run(tmp_path).bake()
+    assert changed.any() and (got[~changed] == 6).all() and encode_srgb(got[changed][:, :3]).max() <= 1
+
+
+def test_an_edit_that_has_settled_ends_early_and_one_that_may_not_does_not(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, iterations=200, reference=True)
+    stopping = Case(recipe=replace(recipe, stop_share=0.3)).run(tmp_path)
+    reached = stopping.editing.iteration
+    print(f"ended after {reached} of 200 steps, expected 100 to 190; change {stopping.change().mean():.4f}")
+    assert 100 <= reached <= 190 and stopping.change().mean() == pytest.approx(0.1, abs=0.02)
+    assert Case(recipe=replace(SHORT, reference=True)).run(tmp_path).editing.iteration == SHORT.iterations
+
+
+def test_a_resumed_edit_ends_at_the_same_step(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, iterations=120, reference=True, stop_share=0.5)
+    whole = Case(recipe=recipe).run(tmp_path)
+    Case(recipe=recipe).run(tmp_path, until=40)
+    second = Case(recipe=recipe)
+    second.editing.restore(tmp_path)
+    assert second.run(tmp_path).editing.iteration == whole.editing.iteration < 120
