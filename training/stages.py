@@ -34,7 +34,7 @@ class Sizes:
     controlnet_steps: int
 
 
-FULL = Sizes(48_000, 2_000, 4, 900, 800, 8_500, 1_200)
+FULL = Sizes(48_000, 2_000, 4, 900, 800, 14_300, 1_700)
 SMOKE = Sizes(60, 10, 1, 3, 3, 3, 2)
 SEED = 1000
 
