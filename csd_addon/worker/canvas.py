@@ -103,6 +103,7 @@ def _texel_weights(source: EditSource, mesh: MeshData, atlas: Atlas) -> np.ndarr
         values = torch.from_numpy(_sample_weights(source, mesh, atlas, part))
         weight.scatter_reduce_(0, atlas.texel(part), values, "amin")
     result = np.where(np.isinf(weight.numpy()), 0, weight.numpy()).reshape(atlas.shape)
+    result[painted_black(source.painted, atlas.shape)] = 0
     outside = source.corner_mask.max(axis=1) == 0
     # Before the shortcut below: a free face may own all the samples that a kept one shows too.
     if outside.any():
@@ -110,6 +111,13 @@ def _texel_weights(source: EditSource, mesh: MeshData, atlas: Atlas) -> np.ndarr
     if (result[atlas.chart] == 1).all():
         return result
     return _feathered(result, atlas, chart_labels(mesh.triangles, mesh.corner_uvs))
+
+
+def painted_black(painted: np.ndarray, shape: Shape) -> np.ndarray:
+    """(H, W) bool: texels whose centre lies on a black one of the (h, w) mask, between the charts too."""
+    rows, columns = ((np.arange(n) * 2 + 1) * m // (2 * n) for n, m in zip(shape, painted.shape, strict=True))
+    black: np.ndarray = painted[np.ix_(rows, columns)] == 0
+    return black
 
 
 def _sample_weights(source: EditSource, mesh: MeshData, atlas: Atlas, part: slice) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Editing: the same loop over an existing texture. Only what differs from synthesis stands here.
 
-- The field is a change of the source's colours (``field.residual``), weighted by the mask of the ``canvas``.
+- The field is a change of the source's colours (``field.residual``). The mask acts where it is baked alone: the teacher
+  sees the whole object changed, because the prompt describes a whole object (docs/editing.md).
 - The negative row's words are the *removed* prompt, so Eq 10's coefficients become Eq 11's.
 - An anchor, anchor * |image - source image|^2 summed over each view, holds the texture near its source.
 - With ``recipe.reference`` the score of the source, rendered in the same views with the same t and noise, is
@@ -21,7 +22,7 @@ from ..core.atlas import margin_width, nearest_filled
 from ..core.mesh import MeshData, Normalization
 from ..core.settings import Recipe, at
 from .bake import Atlas, texel_means
-from .canvas import Canvas
+from .canvas import Canvas, painted_black
 from .field.hashgrid import Level
 from .field.residual import ResidualField, adjust
 from .guidance import score
@@ -36,10 +37,10 @@ _ELSEWHERE = 0.5
 
 @dataclass(frozen=True)
 class EditView(PooledView):
-    """A view with what the source shows at each sample: colors (P, 3), and the mask's weight (P, 1)."""
+    """A view with what the source shows at each sample: colors (P, 3), and shown (P,) bool, whether it is there."""
 
     colors: torch.Tensor
-    weight: torch.Tensor
+    shown: torch.Tensor
 
 
 def show_source(view: PooledView, canvas: Canvas, mesh: MeshData, normalization: Normalization, edge: int) -> EditView:
@@ -51,12 +52,12 @@ def show_source(view: PooledView, canvas: Canvas, mesh: MeshData, normalization:
     share = view.gbuffer.barycentric.cpu().numpy()
     uv = np.einsum("pk,pkc->pc", share, mesh.corner_uvs[triangle])
     spacing = 2 * view.view.distance * math.tan(math.radians(view.view.fov) / 2) / edge
-    colors, weight = canvas.look_up(uv, spacing * _texels_per_length(canvas, mesh, normalization))
-    elsewhere = ~canvas.source.shown[triangle]
-    colors[elsewhere], weight[elsewhere] = _ELSEWHERE, 0
+    colors, _ = canvas.look_up(uv, spacing * _texels_per_length(canvas, mesh, normalization))
+    shown = canvas.source.shown[triangle]
+    colors[~shown] = _ELSEWHERE
     device = view.gbuffer.position.device
     return EditView(
-        **vars(view), colors=torch.from_numpy(colors).to(device), weight=torch.from_numpy(weight)[:, None].to(device)
+        **vars(view), colors=torch.from_numpy(colors).to(device), shown=torch.from_numpy(shown).to(device)
     )
 
 
@@ -101,15 +102,11 @@ class Editing(Synthesis):
         return late and self.iteration > 0 and self.settling.share() <= self.recipe.stop_share
 
     def colors(self, views: Sequence[EditView]) -> torch.Tensor:  # type: ignore[override]
-        """The source's colours, changed by the field where the mask lets it."""
+        """The source's colours, changed by the field where the source is shown."""
         source = torch.cat([v.colors for v in views])
-        weight = torch.cat([v.weight for v in views])
-        free = torch.nonzero(weight[:, 0] > 0).squeeze(1)
-        position = torch.cat([v.gbuffer.position for v in views]).index_select(0, free)
-        return source.index_add(0, free, self._change(position, source[free], weight[free]))
-
-    def _change(self, position: torch.Tensor, source: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return weight * (adjust(self.field(position), source, self.recipe.albedo) - source)
+        shown = torch.nonzero(torch.cat([v.shown for v in views])).squeeze(1)
+        position = torch.cat([v.gbuffer.position for v in views])[shown]
+        return source.index_copy(0, shown, adjust(self.field(position), source[shown], self.recipe.albedo))
 
     def guide(self, views, backgrounds, x, t, noise):  # type: ignore[no-untyped-def]
         """Eq 11, or with the reference branch DDS."""
@@ -159,6 +156,7 @@ def _with_margin(
     image.reshape(-1, 3)[texel] = colors
     nearest, _ = nearest_filled(filled, margin_width(canvas.shape))
     follows = ~filled & (nearest >= 0) & changed.reshape(-1)[np.maximum(nearest, 0)]
+    follows &= ~painted_black(canvas.source.painted, canvas.shape)
     image[follows] = image.reshape(-1, 3)[nearest[follows]]
     changed |= follows
     index = np.flatnonzero(changed)

@@ -136,7 +136,7 @@ def test_views_show_the_source_through_the_mesh() -> None:
     inner = ((uv > 0.2) & (uv < 0.8)).all(axis=1)
     error = float(np.abs(view.colors.numpy()[inner, :2] - uv[inner]).max())
     print(f"u in red and v in green, seen through the view: largest error {error:.1e}, tolerance 0.005")
-    assert error < 0.005 and inner.sum() > 20 and (view.weight == 1).all()
+    assert error < 0.005 and inner.sum() > 20 and view.shown.all()
     with torch.no_grad():
         assert torch.equal(case.editing.colors([view]), view.colors), "the image at step 0 is the source's"
 
@@ -278,7 +278,8 @@ def test_a_face_that_shows_another_image_never_changes(tmp_path: Path) -> None:
     assert got[center].tobytes() == case.source.pixels[center].tobytes() and changed[case.atlas.chart].all()
     for view in case.pool:
         elsewhere = ~shown[view.gbuffer.triangle.numpy()]
-        assert (view.weight.numpy()[elsewhere] == 0).all() and (view.colors.numpy()[elsewhere] == 0.5).all()
+        assert (view.shown.numpy() == ~elsewhere).all() and (view.colors.numpy()[elsewhere] == 0.5).all()
+        assert (case.editing.colors([view]).detach().numpy()[elsewhere] == 0.5).all()
 
 
 def test_a_stronger_anchor_changes_less(tmp_path: Path) -> None:
@@ -340,3 +341,20 @@ def test_a_resumed_edit_ends_at_the_same_step(tmp_path: Path) -> None:
     second = Case(recipe=recipe)
     second.editing.restore(tmp_path)
     assert second.run(tmp_path).editing.iteration == whole.editing.iteration < 120
+
+
+def test_black_of_a_painted_mask_is_kept_between_the_charts_too(tmp_path: Path) -> None:
+    painted = np.ones((SIZE, SIZE), np.float32)
+    painted[:, : SIZE // 2] = 0
+    pixels = pixels_of()
+    got, changed = Case(source_of(painted=painted, pixels=pixels), SHORT).run(tmp_path).bake()
+    black = painted == 0
+    print(f"{changed[black].sum()} texels of the black half differ (0), {changed[~black].sum()} of the white one")
+    assert got[black].tobytes() == pixels[black].tobytes() and changed[~black].any()
+
+
+def test_the_teacher_sees_the_whole_object_changed_the_bake_a_part(tmp_path: Path) -> None:
+    whole, part = (Case(source_of(corner_mask=mask), SHORT).run(tmp_path) for mask in (np.ones_like(half()), half()))
+    assert torch.equal(whole.editing.field.output, part.editing.field.output), "masked or not, the same run"
+    inside = (part.canvas.weight == 1) & part.atlas.chart
+    assert inside.any() and (whole.bake()[0][inside] == part.bake()[0][inside]).all()
