@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..core.atlas import Shape, sample_bilinear, seam_error
+from ..core.atlas import sample_bilinear, seam_error
 from ..core.color import srgb_to_lab
 from ..core.edit import resolve_edit, way
 from ..core.mesh import MeshData
@@ -45,7 +45,8 @@ class EditRun(TextureRun):
             source = EditSource.load(self.folder.source)
             _require_same_faces(source, self.mesh)
             self.shown, corner_mask = _part(self.mesh, source.shown), source.corner_mask[source.shown]
-            self.atlas = self._atlas(source.pixels.shape[:2])
+            height, width = source.pixels.shape[:2]
+            self.atlas = build_atlas(self.shown, self.normalization, (height, width))
             self.canvas = Canvas.of(replace(source, corner_mask=corner_mask), self.shown, self.atlas)
         except ValueError as error:
             raise JobFailure("input", str(error)) from error
@@ -92,9 +93,6 @@ class EditRun(TextureRun):
         np.save(aside, pixels, allow_pickle=False)
         os.replace(aside, self.folder.edited)
         return self.folder.edited, self._figures(synthesis, pixels, changed)
-
-    def _atlas(self, shape: Shape):  # type: ignore[no-untyped-def]
-        return build_atlas(self.shown, self.normalization, shape)
 
     def _prepare_preview(self) -> None:
         """What the source shows at every texel of the preview, and the samples of the field there."""

@@ -108,7 +108,10 @@ class Editing(Synthesis):
         position = torch.cat([v.gbuffer.position for v in views])[shown]
         return source.index_copy(0, shown, adjust(self.field(position), source[shown], self.recipe.albedo))
 
-    def guide(self, views, backgrounds, x, t, noise):  # type: ignore[no-untyped-def]
+    def guide(  # type: ignore[override]
+        self, views: Sequence[EditView], backgrounds: torch.Tensor, x: torch.Tensor, t: torch.Tensor,
+        noise: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, float]]:  # fmt: skip
         """Eq 11, or with the reference branch DDS."""
         if not self.recipe.reference:
             return super().guide(views, backgrounds, x, t, noise)
@@ -118,7 +121,9 @@ class Editing(Synthesis):
         behind, _ = self.score(views, self.teacher.encode(_source_images(views, backgrounds)), t, noise, there)
         return g + behind, norms
 
-    def penalty(self, views, images, backgrounds):  # type: ignore[no-untyped-def]
+    def penalty(  # type: ignore[override]
+        self, views: Sequence[EditView], images: torch.Tensor, backgrounds: torch.Tensor
+    ) -> torch.Tensor | float:
         """The anchor's pull towards the source, divided by B like g."""
         if self.recipe.anchor == 0:
             return 0.0
