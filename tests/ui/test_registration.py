@@ -9,7 +9,16 @@ import bpy
 import pytest
 
 import csd_addon
-from csd_addon.core.settings import DEVICES, ITERATION_RANGE, LOSSES, PRESETS, SIZE_RANGE, JobSettings
+from csd_addon.core.settings import (
+    DEVICES,
+    ITERATION_RANGE,
+    KEEPS,
+    LOSSES,
+    PRESETS,
+    SIZE_RANGE,
+    STRENGTH_RANGE,
+    JobSettings,
+)
 from csd_addon.ui import driver, properties
 from tests.ui.conftest import NAME
 
@@ -61,8 +70,8 @@ def test_property_names_defaults_and_ranges_are_the_settings_own(addon) -> None:
     group = bpy.context.scene.csd
     known = {f.name: f.default for f in fields(JobSettings)}
     assert set(properties.NAMES) <= set(known)
-    # What belongs to editing has no property yet.
-    assert set(known) - set(properties.NAMES) == {"target", "remove", "strength"}
+    # The kind of a job is the operator's own.
+    assert set(known) - set(properties.NAMES) == {"kind"}
     for name in properties.NAMES:
         assert getattr(group, name) == known[name], name
         assert group.bl_rna.properties[name].description, name
@@ -70,13 +79,15 @@ def test_property_names_defaults_and_ranges_are_the_settings_own(addon) -> None:
     assert (rna["size"].hard_min, rna["size"].hard_max) == SIZE_RANGE
     assert (rna["iterations"].hard_min, rna["iterations"].hard_max) == ITERATION_RANGE
     assert (rna["seed"].hard_min, rna["seed"].hard_max) == (0, 2**31 - 1)
-    choices = {"preset": tuple(PRESETS), "device": DEVICES, "loss": LOSSES}
+    assert (rna["strength"].hard_min, rna["strength"].hard_max) == STRENGTH_RANGE
+    choices = {"preset": tuple(PRESETS), "device": DEVICES, "loss": LOSSES, "keep": KEEPS}
     for name, allowed in choices.items():
         assert tuple(rna[name].enum_items.keys()) == allowed
 
 
 @pytest.mark.parametrize("name", properties.NAMES)
-def test_the_operator_takes_every_setting_as_an_argument(addon, name: str) -> None:
-    operator = bpy.ops.csd.texture.get_rna_type().properties[name]
+@pytest.mark.parametrize("kind", ["texture", "edit"])
+def test_the_operator_takes_every_setting_as_an_argument(addon, name: str, kind: str) -> None:
+    operator = getattr(bpy.ops.csd, kind).get_rna_type().properties[name]
     setting = bpy.context.scene.csd.bl_rna.properties[name]
     assert operator.type == setting.type and operator.name == setting.name
