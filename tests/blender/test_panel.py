@@ -75,7 +75,23 @@ def steps():
     found["material"] = bool(obj.active_material)
     found["status"] = session.last_state().status
     shot("4-after")
-    bpy.ops.ed.undo()
+    shown = sys.modules[package + ".csd_addon.scene.material"].base_color_image
+    before = shown(obj).name
+    with bpy.context.temp_override(**view()):
+        bpy.ops.csd.edit("INVOKE_DEFAULT", target="blue brick", remove="red brick", iterations=5)
+    end = time.monotonic() + 20
+    while session.running() and time.monotonic() < end:
+        yield 0.1
+    yield 1.0
+    obj = bpy.context.view_layer.objects.active
+    found["edited"] = shown(obj).name != before and before in bpy.data.images
+    shot("5-edited")
+    with bpy.context.temp_override(**view()):
+        bpy.ops.csd.undo_edit("EXEC_DEFAULT", True)
+    found["back"] = shown(obj).name == before
+    # Back over the step that went back, the edit and the texture.
+    for _ in range(3):
+        bpy.ops.ed.undo()
     yield 0.5
     found["images_after_undo"] = len([i for i in bpy.data.images if i.packed_file])
     found["slots_after_undo"] = len(bpy.context.view_layer.objects.active.material_slots)
@@ -86,7 +102,7 @@ def steps():
         yield 0.1
     yield 1.0
     found["error"] = session.last_state().error.sentence
-    shot("5-failed")
+    shot("6-failed")
 
 walk = steps()
 
@@ -122,6 +138,7 @@ def test_the_panel_from_prompt_to_texture(installed: Installed, blender: str, tm
     assert found["ticks"] >= 3 and found["longest"] < 3, "the window answers while the job runs"
     assert iterations[-1] > 10 and sorted(iterations) == iterations
     assert (found["status"], found["images"], found["material"]) == ("done", [[64, 64]], True)
-    assert (found["images_after_undo"], found["slots_after_undo"]) == (0, 0), "one undo step"
+    assert (found["images_after_undo"], found["slots_after_undo"]) == (0, 0), "one undo step each"
+    assert found["edited"] and found["back"]
     assert "exit code 11" in found["error"]
-    assert len(list(tmp_path.glob("*.png"))) == 5 and "Traceback" not in said, said
+    assert len(list(tmp_path.glob("*.png"))) == 6 and "Traceback" not in said, said
