@@ -107,6 +107,12 @@ def base_color_image(obj: bpy.types.Object) -> bpy.types.Image | None:
     return next((node.image for node in nodes if node), None)
 
 
+def is_edited(obj: bpy.types.Object) -> bool:
+    """Whether ``undo_edit`` goes back to another texture of ours; otherwise it goes where ``revert`` goes."""
+    nodes = (own_node(material, "image") for material in _materials(obj))
+    return any(node and BEFORE in node for node in nodes)
+
+
 def _materials(obj: bpy.types.Object) -> list[bpy.types.Material]:
     """The materials in the slots of ``obj``, each once, in their order."""
     return list(dict.fromkeys(slot.material for slot in obj.material_slots if slot.material))

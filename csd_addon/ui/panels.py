@@ -4,7 +4,7 @@ import textwrap
 
 import bpy
 
-from ..scene.material import base_color_image
+from ..scene.material import base_color_image, is_edited
 from . import session
 
 
@@ -60,6 +60,8 @@ def _draw_start(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     column.enabled = obstacle is None
     column.operator("csd.texture", icon="TEXTURE")
     if context.object and base_color_image(context.object):
+        if is_edited(context.object):
+            layout.operator("csd.undo_edit", icon="LOOP_BACK")
         layout.operator("csd.revert", icon="LOOP_BACK")
     last = session.last_state()
     if last and last.error:

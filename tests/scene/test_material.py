@@ -12,6 +12,7 @@ from csd_addon.scene.material import (
     apply_edit,
     apply_texture,
     base_color_image,
+    is_edited,
     job_of,
     revert,
     undo_edit,
@@ -278,15 +279,16 @@ def test_edits_upon_edits_are_undone_one_by_one() -> None:
     materials = [slot.material for slot in obj.material_slots]
     before, trees, counts = fingerprint(obj), [node_tree(m) for m in materials], datablocks()
     apply_texture(obj, image("texture"), "UVMap", "job 0")
+    assert not is_edited(obj)
     apply_edit(obj, image("first"), "Second", (0, 1), "job 1")
     apply_edit(obj, image("second"), "UVMap", (0, 1), "job 2")
     assert images() == ["first", "second", "texture"], "what was shown before stays in the file"
     assert {job_of(i) for i in bpy.data.images} == {"job 0", "job 1", "job 2"}
     assert all(sorted(n[ROLE] for n in own_nodes(m)) == ["frame", "image", "uv"] for m in materials)
     for name, uv_map in (("first", "Second"), ("texture", "UVMap")):
-        assert undo_edit(obj) == name
+        assert is_edited(obj) and undo_edit(obj) == name
         assert all(textured(m, bpy.data.images[name], uv_map) for m in materials)
-    assert images() == ["texture"] and undo_edit(obj) == ""
+    assert images() == ["texture"] and not is_edited(obj) and undo_edit(obj) == ""
     assert fingerprint(obj) == before and [node_tree(m) for m in materials] == trees and datablocks() == counts
     with pytest.raises(ValueError, match="'Rigged' carries no texture of ours"):
         undo_edit(obj)
