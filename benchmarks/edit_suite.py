@@ -32,6 +32,8 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from named_colors import color_shares  # noqa: E402
+
 from csd_addon.core.atlas import fill_margin, sample_bilinear  # noqa: E402
 from csd_addon.core.color import srgb_to_lab  # noqa: E402
 from csd_addon.core.mesh import MeshData, Normalization  # noqa: E402
@@ -44,12 +46,11 @@ from csd_addon.worker.bake import build_atlas, surface_points  # noqa: E402
 from csd_addon.worker.render.gbuffer import render_gbuffer  # noqa: E402
 from csd_addon.worker.render.surface import Surface  # noqa: E402
 from training.materials import Paint, albedo  # noqa: E402
-from training.vocabulary import COLOR_NAMES, REFERENCE, sample_color  # noqa: E402
+from training.vocabulary import COLOR_NAMES, sample_color  # noqa: E402
 
 SIZE, POINTS = 1024, 20_000
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 VIEWS = [View(azimuth, 15, framing_distance(35, 0.9), 35) for azimuth in (20, 110, 200, 290)]
-LAB = srgb_to_lab(np.asarray(REFERENCE))
 
 
 @dataclass(frozen=True)
@@ -189,13 +190,6 @@ def load(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
-def named_colors(colors: np.ndarray) -> dict[str, float]:
-    """Share of (N, 3) colours by name, largest first."""
-    distance = np.linalg.norm(srgb_to_lab(colors)[:, None] - LAB[None], axis=-1)
-    counts = np.bincount(distance.argmin(axis=1), minlength=len(COLOR_NAMES)) / len(colors)
-    return {COLOR_NAMES[i]: float(counts[i]) for i in counts.argsort()[::-1]}
-
-
 def judge(edit: Edit, stage: Stage, folder: Path) -> bool:
     """Print one row of the table; True if the edit is right."""
     source, result = load(folder / "source.png"), load(next((folder / "result" / "textures").glob("*.png")))
@@ -205,7 +199,7 @@ def judge(edit: Edit, stage: Stage, folder: Path) -> bool:
     light_before, light_after = srgb_to_lab(before)[:, 0], srgb_to_lab(after)[:, 0]
     correlation = float(np.corrcoef(light_before, light_after)[0, 1])
     contrast = float(light_after.std() / light_before.std())
-    colors = named_colors(after)
+    colors = color_shares(after)
     wanted = next((w for w in edit.target.split() if w in COLOR_NAMES), "")
     removed = next((w for w in edit.remove.split() if w in COLOR_NAMES), "")
     reached = next(iter(colors)) == wanted and colors[wanted] >= 0.25

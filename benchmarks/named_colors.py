@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from csd_addon.core.atlas import sample_bilinear  # noqa: E402
-from csd_addon.core.color import srgb_to_lab  # noqa: E402
-from csd_addon.core.mesh import MeshData  # noqa: E402
+from csd_addon.core.mesh import MeshData, Normalization  # noqa: E402
 from csd_addon.jobs.folder import read_json  # noqa: E402
-from training.vocabulary import COLOR_NAMES, REFERENCE  # noqa: E402
+from csd_addon.worker.bake import surface_points  # noqa: E402
+from training.vocabulary import COLOR_NAMES, nearest_color  # noqa: E402
 
 PROMPTS = (
     "red brick", "brown wood", "green moss", "gray stone", "white marble", "orange rusty metal", "blue paint",
@@ -48,14 +48,13 @@ def shares(folder: Path) -> dict[str, float]:
     mesh = MeshData.load(folder / "job" / "mesh.npz")
     (path,) = (folder / "textures").glob("*.png")
     image = np.asarray(Image.open(path).convert("RGB"), dtype=np.float64) / 255
-    generator = np.random.default_rng(0)
-    areas = mesh.triangle_areas()
-    face = generator.choice(len(areas), POINTS, p=areas / areas.sum())
-    weights = generator.dirichlet((1, 1, 1), POINTS)
-    uv = np.einsum("pk,pkc->pc", weights, mesh.corner_uvs[face].astype(np.float64))
-    lab = srgb_to_lab(sample_bilinear(image, uv))
-    distance = np.linalg.norm(lab[:, None] - srgb_to_lab(np.asarray(REFERENCE))[None], axis=-1)
-    counts = np.bincount(distance.argmin(axis=1), minlength=len(COLOR_NAMES)) / POINTS
+    _, uv = surface_points(mesh, Normalization.of(mesh.positions), POINTS)
+    return color_shares(sample_bilinear(image, uv))
+
+
+def color_shares(colors: np.ndarray) -> dict[str, float]:
+    """Share of (N, 3) sRGB colours by nearest name, largest first."""
+    counts = np.bincount(nearest_color(colors), minlength=len(COLOR_NAMES)) / len(colors)
     return {COLOR_NAMES[i]: float(counts[i]) for i in counts.argsort()[::-1]}
 
 

@@ -17,7 +17,7 @@ from .bake_base_color import bake_base_color
 from .base_color import find_base_color, read_pixels
 from .mask import painted_mask, read_corner_mask
 from .material import apply_edit, job_of
-from .read_mesh import read_material_index
+from .read_mesh import read_material_index, require_mesh
 from .write_image import edited_image
 
 # Edge of the image where one has to be baked first and no size is asked for.
@@ -50,8 +50,7 @@ class Original:
 
 def find_original(obj: bpy.types.Object, settings: JobSettings) -> Original:
     """What the edit of ``obj`` starts from. Raises ``ValueError`` with a sentence if that can't be edited."""
-    if obj.type != "MESH":
-        raise ValueError(f"'{obj.name}' is a {obj.type.lower()}, not a mesh; select a mesh object.")
+    require_mesh(obj)
     base = find_base_color(obj)
     image = base.image
     if image is None:

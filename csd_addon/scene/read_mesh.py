@@ -35,14 +35,19 @@ def read_material_index(obj: bpy.types.Object) -> np.ndarray:
         return material_index(mesh)
 
 
+def require_mesh(obj: bpy.types.Object) -> None:
+    """Raise ``ValueError`` with a sentence if ``obj`` is no mesh."""
+    if obj.type != "MESH":
+        raise ValueError(f"'{obj.name}' is a {obj.type.lower()}, not a mesh; select a mesh object.")
+
+
 @contextmanager
 def evaluated_mesh(obj: bpy.types.Object) -> Iterator[bpy.types.Mesh]:
     """The mesh that is seen of ``obj``, with its triangles calculated, for the time of the block.
 
     Raises ``ValueError`` with a sentence if ``obj`` is no mesh.
     """
-    if obj.type != "MESH":
-        raise ValueError(f"'{obj.name}' is a {obj.type.lower()}, not a mesh; select a mesh object.")
+    require_mesh(obj)
     if obj.mode == "EDIT":
         obj.update_from_editmode()
     depsgraph = bpy.context.evaluated_depsgraph_get()

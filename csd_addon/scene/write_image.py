@@ -15,7 +15,6 @@ import contextlib
 import os
 import re
 import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +22,7 @@ from tempfile import TemporaryDirectory
 import bpy
 import numpy as np
 
+from ..core.png import encode_png
 from .base_color import read_pixels
 
 # The colour space whose numbers Blender hands through as they are.
@@ -75,7 +75,8 @@ def edited_image(
     path = path.with_name(stem + form.suffix)
     aside = path.with_name(f"{stem}.part{form.suffix}")
     if form.suffix == ".png":
-        aside.write_bytes(_png(np.rint(numbers.clip(0, 1) * (2**form.depth - 1)), form.depth))
+        values = np.rint(numbers.clip(0, 1) * (2**form.depth - 1))
+        aside.write_bytes(encode_png(values.astype(np.uint16 if form.depth == 16 else np.uint8)))
     else:
         _write_exr(numbers, aside, form.depth, form.space if form.space == _linear_space() else _DATA)
     os.replace(aside, path)
@@ -224,19 +225,3 @@ def _write_exr(numbers: np.ndarray, path: Path, depth: int, space: str) -> None:
     finally:
         bpy.data.images.remove(image)
         bpy.data.scenes.remove(scene)
-
-
-def _png(numbers: np.ndarray, depth: int) -> bytes:
-    """(H, W, 3 or 4) integers as a PNG. Each byte is stored as the difference to the texel before it (filter 1)."""
-    height, width, channels = numbers.shape
-    rows = numbers.astype(">u2" if depth == 16 else "u1").reshape(height, -1).view(np.uint8)
-    step = channels * depth // 8
-    filtered = np.ones((height, 1 + rows.shape[1]), np.uint8)
-    filtered[:, 1:] = rows
-    filtered[:, 1 + step :] -= rows[:, :-step]
-    header = struct.pack(">IIBBBBB", width, height, depth, 6 if channels == 4 else 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes())), (b"IEND", b""))
-    body = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + body

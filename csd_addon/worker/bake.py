@@ -32,7 +32,7 @@ SAMPLES = 2
 # Points evaluated at once.
 _BLOCK = 262_144
 # Surface points of the field-to-bake comparison.
-_PROBES = 20_000
+PROBES = 20_000
 # A triangle whose UVs span more repeats than this is not unrolled: such a layout tiles on purpose.
 _MAX_TILES = 64
 
@@ -146,7 +146,7 @@ def measure(
     atlas: Atlas,
 ) -> dict[str, object]:  # fmt: skip
     """Coverage, seam error and field-to-bake PSNR of ``image``, the values as they were written to the file."""
-    points, uv = surface_points(mesh, normalization, _PROBES)
+    points, uv = surface_points(mesh, normalization, PROBES)
     mean, largest = seam_error(image, mesh.triangles, mesh.corner_uvs)
     return {
         "coverage": float((filled & atlas.chart).sum() / max(atlas.chart.sum(), 1)),

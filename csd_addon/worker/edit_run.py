@@ -21,7 +21,7 @@ from ..core.mesh import MeshData
 from ..core.report import psnr
 from ..core.settings import Recipe
 from ..core.source import EditSource
-from .bake import build_atlas, evaluate, surface_points, texel_means
+from .bake import PROBES, build_atlas, evaluate, surface_points, texel_means
 from .canvas import Canvas
 from .control import JobFailure
 from .editing import Editing, bake_edit, show_source
@@ -29,9 +29,6 @@ from .field.residual import adjust
 from .render.surface import Surface
 from .synthesis import Synthesis
 from .texture_run import PREVIEW_SIZE, TextureRun
-
-# Surface points of the comparisons in the report.
-_PROBES = 20_000
 
 
 class EditRun(TextureRun):
@@ -105,7 +102,7 @@ class EditRun(TextureRun):
         self._preview_weight = weight.reshape(size, size)
 
     def _figures(self, editing: Editing, pixels: np.ndarray, changed: np.ndarray) -> dict[str, Any]:
-        points, uv = surface_points(self.shown, self.normalization, _PROBES)
+        points, uv = surface_points(self.shown, self.normalization, PROBES)
         canvas = self.canvas
         after = np.clip(replace(canvas.source, pixels=pixels).encoded(), 0, 1)
         before_at, after_at = sample_bilinear(canvas.colors, uv), sample_bilinear(after, uv)

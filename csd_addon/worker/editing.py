@@ -112,8 +112,8 @@ class Editing(Synthesis):
         self, views: Sequence[EditView], backgrounds: torch.Tensor, x: torch.Tensor, t: torch.Tensor,
         noise: torch.Tensor,
     ) -> tuple[torch.Tensor, dict[str, float]]:  # fmt: skip
-        """Eq 11, or with the reference branch DDS."""
-        if not self.recipe.reference:
+        """Eq 11, or with the reference branch DDS; SDS has no reference."""
+        if not self.recipe.reference or self.loss == "sds":
             return super().guide(views, backgrounds, x, t, noise)
         progress = self.iteration / self.recipe.iterations
         here, there = score.dds(at(self.recipe.w1, progress), at(self.recipe.kappa, progress))

@@ -7,14 +7,13 @@ prompt or the target make it fail on purpose: "crash" ends the process, "hang" s
 from __future__ import annotations
 
 import os
-import struct
 import time
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from ..core.mesh import MeshData
+from ..core.png import encode_png
 from ..core.settings import JobSettings
 from ..core.source import EditSource
 from ..jobs.folder import JobFolder, read_json, write_json
@@ -103,15 +102,6 @@ def _paint(settings: JobSettings, size: int) -> np.ndarray:
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 as PNG with zlib alone: Pillow need not be where the fake runs."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    height, width, _ = image.shape
-    rows = b"".join(b"\0" + row.tobytes() for row in image)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     aside = path.with_name(path.name + ".part")
-    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    aside.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    aside.write_bytes(encode_png(image))
     os.replace(aside, path)

@@ -358,3 +358,15 @@ def test_the_teacher_sees_the_whole_object_changed_the_bake_a_part(tmp_path: Pat
     assert torch.equal(whole.editing.field.output, part.editing.field.output), "masked or not, the same run"
     inside = (part.canvas.weight == 1) & part.atlas.chart
     assert inside.any() and (whole.bake()[0][inside] == part.bake()[0][inside]).all()
+
+
+def test_score_distillation_knows_no_reference() -> None:
+    case = Case(recipe=replace(RECIPE, reference=True, sds_weight=2.0))
+    views = case.pool[:1]
+    x, t = torch.rand(1, 3, RECIPE.resolution, RECIPE.resolution), torch.tensor([300])
+    noise, backgrounds = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 3)
+    difference, _ = case.editing.guide(views, backgrounds, x, t, noise)
+    case.editing.loss = "sds"
+    g, _ = case.editing.guide(views, backgrounds, x, t, noise)
+    expected, _ = case.editing.score(views, x, t, noise, score.sds(2.0, negative=True))
+    assert torch.equal(g, expected) and not torch.allclose(g, difference)
