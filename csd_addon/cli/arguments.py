@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..core.settings import DEVICES, KEEPS, LOSSES, PRESETS, JobSettings
 from .request import Request
@@ -78,6 +79,23 @@ def _add_settings(command: argparse.ArgumentParser, *, size: int) -> None:
     command.add_argument("--size", type=int, default=size, metavar="PX", help=edge)
     command.add_argument("--seed", type=int, default=_DEFAULT["seed"], metavar="S")
     command.add_argument("--device", default=_DEFAULT["device"], choices=DEVICES)
+    command.add_argument(
+        "--set", action="append", default=[], type=_expert_value, dest="expert", metavar="NAME=VALUE",
+        help="a number of the method by hand, e.g. kappa=0.1 or t_max=0,0.8,0.5,0.5 (from 0.8 to 0.5 by half-time)",
+    )  # fmt: skip
+
+
+def _expert_value(text: str) -> tuple[str, Any]:
+    """Name and value of ``NAME=VALUE``: JSON, numbers with commas between them, or else plain text."""
+    name, equals, value = text.partition("=")
+    if not (name.strip() and equals):
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE, for example kappa=0.1")
+    for form in (value, f"[{value}]" if "," in value else value):
+        try:
+            return name.strip(), json.loads(form)
+        except ValueError:
+            continue
+    return name.strip(), value
 
 
 def job_request(words: argparse.Namespace) -> Request:
@@ -87,7 +105,7 @@ def job_request(words: argparse.Namespace) -> Request:
     teacher = Path(values["teacher"]).expanduser()
     if teacher.is_dir():
         values["teacher"] = str(teacher.resolve())
-    settings = JobSettings(kind=words.command, **values).validate()
+    settings = JobSettings(kind=words.command, **{**values, "expert": dict(words.expert)}).validate()
     file = words.file.expanduser().resolve()
     if not file.is_file():
         raise ValueError(f"There is no file {words.file}.")

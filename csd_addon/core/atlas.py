@@ -6,7 +6,11 @@ UVs outside 0..1 repeat, as Blender's image texture does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+
+from .mesh import MeshData
 
 Shape = tuple[int, int]
 
@@ -80,41 +84,63 @@ def fill_margin(image: np.ndarray, filled: np.ndarray, radius: int) -> np.ndarra
     return np.asarray(result)
 
 
-def seam_edges(triangles: np.ndarray, corner_uvs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both sides of every mesh edge whose two triangles disagree in UV space.
+def edge_ends(triangles: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(3 T, 2, ...): the corners' (T, 3, ...) ``values`` at both ends of every edge of every triangle.
 
-    triangles: (T, 3) vertex indices. corner_uvs: (T, 3, 2). Returns two (E, 2, 2) float64 arrays of end points in
-    UV, one for each side, in the same direction along the edge.
+    Edge 3 t + k of triangle t begins at its corner k. The end with the lower vertex index comes first, so that
+    neighbours agree on the direction.
     """
-    corners = np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=2).reshape(-1, 2)
-    uvs = np.stack([corner_uvs, np.roll(corner_uvs, -1, axis=1)], axis=2).reshape(-1, 2, 2).astype(np.float64)
-    flipped = corners[:, 0] > corners[:, 1]
-    corners = np.where(flipped[:, None], corners[:, ::-1], corners)
-    uvs = np.where(flipped[:, None, None], uvs[:, ::-1], uvs)
-    order = np.lexsort((corners[:, 1], corners[:, 0]))
-    same = (corners[order][1:] == corners[order][:-1]).all(axis=1)
-    a, b = uvs[order][:-1][same], uvs[order][1:][same]
-    apart = np.abs(a - b).max(axis=(1, 2)) > 1e-5
-    return a[apart], b[apart]
+    ends = np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=2).reshape(-1, 2)
+    result = np.stack([values, np.roll(values, -1, axis=1)], axis=2).reshape(-1, 2, *values.shape[2:])
+    flipped = ends[:, 0] > ends[:, 1]
+    result[flipped] = result[flipped, ::-1]
+    return result
 
 
-def seam_error(image: np.ndarray, triangles: np.ndarray, corner_uvs: np.ndarray) -> tuple[float, float]:
+def seam_edges(triangles: np.ndarray, corner_uvs: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """(E, 2) both sides (edges as in ``edge_ends``) of every mesh edge whose two triangles disagree in UV space.
+
+    triangles: (T, 3) vertex indices. corner_uvs: (T, 3, 2). number: (T,) of the tile that each shows.
+    """
+    ends, uvs = edge_ends(triangles, triangles), edge_ends(triangles, corner_uvs)
+    order = np.lexsort((ends[:, 1], ends[:, 0]))
+    same = (ends[order][1:] == ends[order][:-1]).all(axis=1)
+    sides = np.stack([order[:-1][same], order[1:][same]], axis=1)
+    apart = np.abs(uvs[sides[:, 0]] - uvs[sides[:, 1]]).max(axis=(1, 2)) > 1e-5
+    return np.asarray(sides[apart | (number[sides[:, 0] // 3] != number[sides[:, 1] // 3])])
+
+
+def seam_error(images: Mapping[int, np.ndarray], meshes: Mapping[int, MeshData]) -> tuple[float, float]:
     """Mean and maximum colour difference across UV seams, 0..255.
 
+    images: (H, W, 3) by tile. meshes: the faces that show each of them, parts of one mesh (``udim.parts``).
     Both sides of each seam edge are looked up bilinearly, at points about one texel apart, as a renderer would.
     Returns (0, 0) for a mesh without seams.
     """
-    a, b = seam_edges(triangles, corner_uvs)
-    if len(a) == 0:
+    triangles = np.concatenate([mesh.triangles for mesh in meshes.values()])
+    uvs = np.concatenate([mesh.corner_uvs for mesh in meshes.values()])
+    number = np.repeat(list(meshes), [len(mesh.triangles) for mesh in meshes.values()])
+    seams = seam_edges(triangles, uvs, number)
+    if len(seams) == 0:
         return 0.0, 0.0
-    lengths = np.linalg.norm(a[:, 1] - a[:, 0], axis=1) * max(image.shape[:2])
-    counts = np.clip(np.ceil(lengths), 1, 64).astype(np.int64)
-    edge = np.repeat(np.arange(len(a)), counts)
-    number = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
-    share = ((number + 0.5) / counts[edge])[:, None]
-    sides = [sample_bilinear(image, s[edge, 0] * (1 - share) + s[edge, 1] * share) for s in (a, b)]
-    difference = np.abs(sides[0] - sides[1]).max(axis=1) * 255
+    ends, tiles = edge_ends(triangles, uvs.astype(np.float64))[seams], number[seams // 3]
+    lengths = np.linalg.norm(ends[:, 0, 1] - ends[:, 0, 0], axis=1)
+    counts = np.clip(np.ceil(lengths * max(max(i.shape[:2]) for i in images.values())), 1, 64).astype(np.int64)
+    edge = np.repeat(np.arange(len(seams)), counts)
+    step = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
+    share = ((step + 0.5) / counts[edge])[:, None]
+    places = [ends[edge, k, 0] * (1 - share) + ends[edge, k, 1] * share for k in (0, 1)]
+    colors = [_sample_tiles(images, tiles[edge, k], place) for k, place in enumerate(places)]
+    difference = np.abs(colors[0] - colors[1]).max(axis=1) * 255
     return float(difference.mean()), float(difference.max())
+
+
+def _sample_tiles(images: Mapping[int, np.ndarray], number: np.ndarray, uv: np.ndarray) -> np.ndarray:
+    """Look up (N, 2) ``uv`` in the image of each point's tile; (N, 3) float64."""
+    result = np.empty((len(uv), 3))
+    for tile, image in images.items():
+        result[number == tile] = sample_bilinear(image, uv[number == tile])
+    return result
 
 
 def chart_labels(triangles: np.ndarray, corner_uvs: np.ndarray) -> np.ndarray:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .mesh import MeshData
+from .udim import layout
 
-# Beyond this many repeats of the image, UVs look like a tiling or UDIM layout.
+# Beyond this many repeats of the image, UVs look like a tiling layout.
 _MANY_TILES = 4
 
 
@@ -55,7 +56,7 @@ def check_uvs(mesh: MeshData, name: str) -> list[Problem]:
             Problem("note", f"{flat} faces of '{name}' have no area in the UV map; each shows a single texel.")
         )
     tiles = np.abs(np.floor(uvs)).max()
-    if tiles >= _MANY_TILES:
+    if tiles >= _MANY_TILES and not layout(uvs)[0].any():
         problems.append(
             Problem("note", f"The UV map of '{name}' repeats the image {int(tiles)} times; faces share texels.")
         )

@@ -14,6 +14,8 @@
     anchor    = anchor (1 / s - 1)        the pull back to the source: none at 1, the recipe's at 1/2, all at 0
     t_max     = t_min + (t_max - t_min) (1 + s) / 2        less noise, smaller changes of structure
     w2        = s w2                      a weak edit does not push away from what it keeps
+
+The expert values are laid over all this: they are final. Only a strength of 0 makes no step whatever they say.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from .settings import PRESETS, JobSettings, Recipe, Schedule, constant, layers, overlaid, with_iterations
+from .settings import PRESETS, JobSettings, Recipe, Schedule, by_hand, constant, layers, overlaid
 from .words import COLOR_WORDS, STOP_WORDS, words_of
 
 # Editing's own numbers over a preset, for a teacher that says nothing else (method.md, section 5).
@@ -49,7 +51,7 @@ def resolve_edit(settings: JobSettings, preferences: Mapping[str, Any]) -> Recip
 
     preferences: the teacher's ``csd.json``; over what ``settings.resolve`` reads, its part
     ``{"edit": {"recipe": {...}, "presets": {...}, "keep": {...}, "replace": {...}}}``, all optional.
-    Raises ``ValueError`` naming an unknown key.
+    Raises ``ValueError`` like ``settings.resolve``.
     """
     chosen, own = way(settings), preferences.get("edit", {})
     recipe = replace(PRESETS[settings.preset], iterations=_ITERATIONS[settings.preset], **_EDIT, **_WAYS[chosen])
@@ -58,7 +60,7 @@ def resolve_edit(settings: JobSettings, preferences: Mapping[str, Any]) -> Recip
         recipe = overlaid(recipe, layer)
     if settings.strength == 0:
         return replace(recipe, iterations=0)
-    return with_iterations(_strengthened(recipe, settings.strength), settings)
+    return by_hand(_strengthened(recipe, settings.strength), settings)
 
 
 def _strengthened(recipe: Recipe, strength: float) -> Recipe:

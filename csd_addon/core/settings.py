@@ -2,7 +2,7 @@
 
 ``JobSettings`` are the artist's words: the same names in the panel, the flags and the operators.
 ``Recipe`` are the method's numbers. A run's recipe is a preset (below), overlaid by what the teacher's
-``csd.json`` prefers, overlaid by the settings that the artist set by hand (``resolve``).
+``csd.json`` prefers, overlaid by the settings that the artist set by hand (``resolve``), the expert values last.
 
 A *schedule* is ``(start, from, to, end)``: the value runs linearly from ``from`` to ``to`` between the shares
 ``start`` and ``end`` of the run (0..1) and is constant outside; ``start == end`` is a step. Angles in degrees.
@@ -10,8 +10,9 @@ A *schedule* is ``(start, from, to, end)``: the value runs linearly from ``from`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 Schedule = tuple[float, float, float, float]
@@ -20,6 +21,7 @@ KINDS = ("texture", "edit")
 KEEPS = ("auto", "pattern", "nothing")
 LOSSES = ("csd", "sds")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+WEIGHTINGS = ("sigma2", "uniform")
 SIZE_RANGE = (64, 8192)
 ITERATION_RANGE = (0, 100_000)
 STRENGTH_RANGE = (0.0, 1.0)
@@ -52,6 +54,8 @@ class JobSettings:
     preset: a key of ``PRESETS``. teacher: "mini", "sd15" or a folder. device: one of ``DEVICES``.
     iterations: optimisation steps. size: edge of the image in pixels; 0 for an edit: as the source.
     seed: 0 .. 2**31 - 1. uv_map: name of the UV layer, empty for the active one. loss: one of ``LOSSES``.
+    expert: names of ``Recipe`` fields with their values as in JSON, laid over everything else; one number for a
+    schedule stays the same for the whole run.
     """
 
     kind: str = "texture"
@@ -70,6 +74,7 @@ class JobSettings:
     seed: int = 0
     uv_map: str = ""
     loss: str = "csd"
+    expert: Mapping[str, Any] = field(default_factory=dict)
 
     def validate(self) -> JobSettings:
         """Return ``self``. Raises ``ValueError`` with one sentence that names the setting and its range."""
@@ -83,6 +88,7 @@ class JobSettings:
         _in_range("iterations", self.iterations, ITERATION_RANGE)
         _in_range("seed", self.seed, (0, 2**31 - 1))
         _in_range("strength", self.strength, STRENGTH_RANGE)
+        _check_expert(self.expert)
         return self
 
     def _check_words(self) -> None:
@@ -176,14 +182,15 @@ def resolve(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
     """The recipe of a new texture.
 
     preferences: the teacher's ``csd.json``: ``{"recipe": {...}, "presets": {"draft": {...}, ...}}``, both optional;
-    the first holds for every preset, the second for one. Raises ``ValueError`` naming an unknown key.
+    the first holds for every preset, the second for one. Raises ``ValueError`` naming an unknown key, or a range of
+    noise levels that is none.
     """
     recipe = PRESETS[settings.preset]
     for layer in layers(settings, preferences):
         recipe = overlaid(recipe, layer)
     if settings.negative:
         recipe = replace(recipe, negative=settings.negative)
-    return with_iterations(recipe, settings)
+    return by_hand(recipe, settings)
 
 
 def layers(settings: JobSettings, preferences: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
@@ -198,9 +205,65 @@ def overlaid(recipe: Recipe, layer: Mapping[str, Any]) -> Recipe:
     return replace(recipe, **values)
 
 
-def with_iterations(recipe: Recipe, settings: JobSettings) -> Recipe:
-    """``recipe`` with the number of steps that the artist set by hand, if any."""
-    return replace(recipe, iterations=settings.iterations) if settings.iterations else recipe
+def by_hand(recipe: Recipe, settings: JobSettings) -> Recipe:
+    """``recipe`` with the numbers that the artist set by hand: ``iterations``, then the ``expert`` values.
+
+    Raises ``ValueError`` if the range of noise levels is empty or leaves 0..1 somewhere in the run.
+    """
+    if settings.iterations:
+        recipe = replace(recipe, iterations=settings.iterations)
+    recipe = replace(recipe, **{name: _in_field(name, value) for name, value in settings.expert.items()})
+    turns = sorted({0.0, 1.0, *(share for t in (recipe.t_min, recipe.t_max) for share in (t[0], t[3]))})
+    # Straight lines between the turns; a step shows its former value just before its turn.
+    for progress in (moment for turn in turns for moment in (turn - 1e-9, turn) if moment >= 0):
+        low, high = at(recipe.t_min, progress), at(recipe.t_max, progress)
+        if not 0 <= low <= high <= 1:
+            raise ValueError(
+                f"The noise levels run from t_min {low:g} to t_max {high:g} at {progress:.0%} of the run; they "
+                "must rise and lie between 0 and 1."
+            )
+    return recipe
+
+
+# What the value of an expert setting has to be, by the type of its field.
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "Schedule": (
+        "one number, or four: start, from, to, end, the first and the last between 0 and 1",
+        lambda v: _is_number(v) or (_are_numbers(v, 4) and 0 <= v[0] <= v[3] <= 1),
+    ),
+    "tuple[float, float]": ("two numbers, the smaller one first", lambda v: _are_numbers(v, 2) and v[0] <= v[1]),
+    "int": ("a whole number above 0", lambda v: type(v) is int and v > 0),
+    "float": ("a number", lambda v: _is_number(v)),
+    "bool": ("true or false", lambda v: isinstance(v, bool)),
+    "str": ("text", lambda v: isinstance(v, str)),
+}
+
+
+def _check_expert(values: Mapping[str, Any]) -> None:
+    types = {f.name: str(f.type) for f in fields(Recipe)}
+    for name, value in values.items():
+        if name not in types:
+            raise ValueError(f"There is no expert value '{name}'; there are: {', '.join(sorted(types))}.")
+        words, fits = _KINDS[types[name]]
+        if not fits(value):
+            raise ValueError(f"The expert value '{name}' is {value!r}; it must be {words}.")
+        if name == "weighting":
+            _in_choices(name, value, WEIGHTINGS)
+
+
+def _in_field(name: str, value: Any) -> Any:
+    """The JSON ``value`` as the recipe holds it."""
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    return constant(value) if Recipe.__annotations__[name] == "Schedule" else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_numbers(value: Any, count: int) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == count and all(map(_is_number, value))
 
 
 def _reject_unknown(values: Mapping[str, Any], kind: type, source: str) -> None:

@@ -9,27 +9,28 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .color import encode_srgb
 
+_DAMAGED = (OSError, EOFError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+
 
 @dataclass(frozen=True)
-class EditSource:
-    """pixels: (H, W, 4) float32 RGBA, exactly the numbers that Blender holds.
+class Tile:
+    """One picture. pixels: (H, W, 4) float32 RGBA, exactly the numbers that Blender holds.
 
     linear: whether they are linear light (float images, and byte images that are not sRGB); else sRGB-encoded.
-    shown: (T,) bool, triangles of the job's mesh that show this image. corner_mask: (T, 3) float32 weights.
     painted: (h, w) float32 weights of a painted mask in the same UVs; (1, 1) ones where there is none.
     """
 
     pixels: np.ndarray
     linear: bool
-    shown: np.ndarray
-    corner_mask: np.ndarray
     painted: np.ndarray
 
     def encoded(self) -> np.ndarray:
@@ -37,13 +38,28 @@ class EditSource:
         rgb = self.pixels[..., :3]
         return encode_srgb(rgb) if self.linear else rgb.astype(np.float64)
 
+
+@dataclass(frozen=True)
+class EditSource:
+    """tiles: the image's pictures by their number (``udim``); a single image is 0.
+
+    number: (T,) int32, the tile that each triangle of the job's mesh shows, -1 where it shows none.
+    corner_uvs: (T, 3, 2) float32, where it does. corner_mask: (T, 3) float32 weights.
+    """
+
+    tiles: Mapping[int, Tile]
+    number: np.ndarray
+    corner_uvs: np.ndarray
+    corner_mask: np.ndarray
+
     def save(self, path: Path) -> None:
         """Write everything to an ``.npz`` at ``path``: aside first, then renamed."""
         aside = path.with_name(path.name + ".part")
+        arrays = {f"{f.name}_{n}": getattr(tile, f.name) for n, tile in self.tiles.items() for f in fields(Tile)}
         with open(aside, "wb") as stream:
             np.savez_compressed(
-                stream, pixels=self.pixels, linear=np.array(self.linear), shown=self.shown,
-                corner_mask=self.corner_mask, painted=self.painted,
+                stream, tiles=list(self.tiles), number=self.number, corner_uvs=self.corner_uvs,
+                corner_mask=self.corner_mask, **arrays,
             )  # fmt: skip
         os.replace(aside, path)
 
@@ -52,7 +68,31 @@ class EditSource:
         """Read what ``save`` wrote. Raises ``ValueError`` with a sentence if the file is not such a source."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                values = {name: arrays[name] for name in ("pixels", "shown", "corner_mask", "painted")}
-                return EditSource(linear=bool(arrays["linear"]), **values)
-        except (OSError, EOFError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+                tiles = {
+                    int(n): Tile(arrays[f"pixels_{n}"], bool(arrays[f"linear_{n}"]), arrays[f"painted_{n}"])
+                    for n in arrays["tiles"]
+                }
+                return EditSource(tiles, *(arrays[name] for name in ("number", "corner_uvs", "corner_mask")))
+        except _DAMAGED as error:
             raise ValueError(f"The source texture {path} is damaged or missing: {error}") from error
+
+
+def save_edited(path: Path, pixels: Mapping[int, np.ndarray]) -> None:
+    """Write the edited (H, W, 4) float32 ``pixels`` of each tile to an ``.npz``: aside first, then renamed.
+
+    They are in the very numbers of the source.
+    """
+    aside = path.with_name(path.name + ".part")
+    arrays: dict[str, Any] = {str(number): values for number, values in pixels.items()}
+    with open(aside, "wb") as stream:
+        np.savez(stream, **arrays)
+    os.replace(aside, path)
+
+
+def load_edited(path: Path) -> dict[int, np.ndarray]:
+    """Read what ``save_edited`` wrote. Raises ``ValueError`` with a sentence if the file is no such thing."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {int(number): arrays[number] for number in arrays.files}
+    except _DAMAGED as error:
+        raise ValueError(f"The edited texture {path} is damaged or missing: {error}") from error

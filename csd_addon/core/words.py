@@ -11,7 +11,9 @@ STOP_WORDS = frozenset("a an and at by for from in into is it of on or over that
 # golden keeps its colour either way.
 COLOR_WORDS = frozenset(
     "red orange yellow green cyan turquoise teal blue purple violet magenta pink brown beige white gray grey black "
-    "gold golden silver scarlet crimson navy olive light dark pale deep bright color colored colour coloured".split()
+    "gold golden silver scarlet crimson ruby maroon burgundy rose amber lemon lime emerald aqua azure cobalt navy "
+    "olive lavender lilac chocolate tan cream ivory charcoal ebony light dark pale pastel deep bright vivid color "
+    "colored colour coloured".split()
 )
 
 

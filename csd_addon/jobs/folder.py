@@ -6,7 +6,8 @@
     events.jsonl    everything the worker said
     checkpoint/     the state to resume from
     preview/        low-resolution textures while the job runs
-    result/         basecolor.png (edited.npy for an edit), then report.json, the marker of a finished result
+    result/         basecolor.png (of UDIM tiles basecolor.1001.png and so on; edited.npz for an edit), then
+                    report.json, the marker of a finished result
     worker.log      what the worker's libraries printed
 """
 
@@ -60,7 +61,7 @@ class JobFolder:
 
     @property
     def edited(self) -> Path:
-        return self.result / "edited.npy"
+        return self.result / "edited.npz"
 
     @property
     def report(self) -> Path:

@@ -52,7 +52,7 @@ class _NoImage(Exception):
 def find_base_color(obj: bpy.types.Object) -> BaseColor:
     """The image behind the base colour of the active material of ``obj`` (without one: of its first material).
 
-    Raises ``ValueError`` with a sentence if the image can't be edited (UDIM tiles, a movie, its file is missing).
+    Raises ``ValueError`` with a sentence if the image can't be edited (a movie, its file is missing).
     """
     material = obj.active_material or next((slot.material for slot in obj.material_slots if slot.material), None)
     if material is None:
@@ -67,7 +67,7 @@ def find_base_color(obj: bpy.types.Object) -> BaseColor:
 
 
 def read_pixels(image: bpy.types.Image, size: int = 0) -> tuple[np.ndarray, bool]:
-    """The pixels of ``image``, (H, W, 4) float32 with row 0 at the top, and whether they are linear light.
+    """The pixels of a single ``image``, (H, W, 4) float32 with row 0 at the top, and whether they are linear light.
 
     size: scaled so that the longer edge has so many pixels; 0 leaves them as they are.
 
@@ -97,9 +97,12 @@ def _read_scaled(image: bpy.types.Image, size: int) -> tuple[np.ndarray, bool]:
 
 
 def check_image(image: bpy.types.Image) -> None:
-    """Raise ``ValueError`` with a sentence if ``image`` is not one plain picture whose pixels are there."""
+    """Raise ``ValueError`` with a sentence if ``image`` is no still picture whose pixels are there.
+
+    Those of UDIM tiles are looked at when they are read (``tiles.pictures``).
+    """
     if image.source == "TILED":
-        raise ValueError(f"The image '{image.name}' has UDIM tiles, which can't be used yet; use a single image.")
+        return
     if image.source in {"SEQUENCE", "MOVIE"} or image.type == "MULTILAYER":
         kind = "has layers" if image.type == "MULTILAYER" else f"is a {image.source.lower()}"
         raise ValueError(f"The image '{image.name}' {kind}; use a single still image.")

@@ -7,13 +7,17 @@ such a beginning is looked up as group, image, file and material, in this order.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
 import numpy as np
 
+from ..core.udim import FIRST
 from .base_color import read_pixels
 from .read_mesh import corner_loops, evaluated_mesh, material_index
+from .tiles import pictures
 
 _KINDS = ("group", "material", "image")
 # Rec.709 luminance.
@@ -41,21 +45,23 @@ def read_corner_mask(obj: bpy.types.Object, mask: str) -> np.ndarray:
     return weights
 
 
-def painted_mask(obj: bpy.types.Object, mask: str) -> np.ndarray:
-    """The luminance (h, w) float32 in 0..1 of the image that ``mask`` names, row 0 at the top; (1, 1) ones otherwise.
+def painted_masks(obj: bpy.types.Object, mask: str, numbers: Collection[int]) -> dict[int, np.ndarray]:
+    """For each UDIM tile in ``numbers`` (0 for a single image) the luminance of the image that ``mask`` names.
 
-    Alpha does not count. Raises ``ValueError`` with a sentence if there is no such mask, the image can't be read or
-    it is black all over.
+    (h, w) float32 in 0..1, row 0 at the top; (1, 1) ones where ``mask`` names none. A single mask image repeats on
+    every tile; of a tiled one, a tile that is not there is black, and a single image takes the first one. Alpha does
+    not count. Raises ``ValueError`` with a sentence if there is no such mask, the image can't be read or it is black
+    all over.
     """
     kind, name = _find(obj, mask)
     if kind != "image":
-        return np.ones((1, 1), np.float32)
-    image = bpy.data.images.get(name)
-    pixels = _pixels_of_file(_path(name)) if image is None else read_pixels(image)[0]
-    weights = (pixels[..., :3] @ _LUMINANCE).clip(0, 1)
-    if not weights.any():
+        return dict.fromkeys(numbers, np.ones((1, 1), np.float32))
+    with _mask_image(name) as image, pictures(image, {n or FIRST for n in numbers}) as found:
+        weights = {n: (read_pixels(picture)[0][..., :3] @ _LUMINANCE).clip(0, 1) for n, picture in found.items()}
+    if not any(weight.any() for weight in weights.values()):
         raise ValueError(_NOTHING["image"].format(obj=obj.name, name=name))
-    return weights
+    black = np.zeros((1, 1), np.float32)
+    return {n: weights.get(0, weights.get(n or FIRST, black)) for n in numbers}
 
 
 _NOTHING = {
@@ -110,10 +116,16 @@ def _vertex_weights(mesh: bpy.types.Mesh, group: int) -> np.ndarray:
     return np.fromiter(found, np.float32, len(mesh.vertices))
 
 
-def _pixels_of_file(path: Path) -> np.ndarray:
-    image = bpy.data.images.load(str(path), check_existing=False)
+@contextmanager
+def _mask_image(name: str) -> Iterator[bpy.types.Image]:
+    """The image of the .blend called ``name``, or that file for the time of the block."""
+    image = bpy.data.images.get(name)
+    if image:
+        yield image
+        return
+    image = bpy.data.images.load(str(_path(name)), check_existing=False)
     try:
-        return read_pixels(image)[0]
+        yield image
     finally:
         bpy.data.images.remove(image)
 

@@ -12,12 +12,14 @@ import bpy
 import numpy as np
 
 from ..core.settings import JobSettings
-from ..core.source import EditSource
+from ..core.source import EditSource, Tile, load_edited
+from ..core.udim import crossing, inside_tiles, layout, tile_numbers
 from .bake_base_color import bake_base_color
-from .base_color import find_base_color, read_pixels
-from .mask import painted_mask, read_corner_mask
+from .base_color import BaseColor, find_base_color, read_pixels
+from .mask import painted_masks, read_corner_mask
 from .material import apply_edit, job_of
-from .read_mesh import read_material_index, require_mesh
+from .read_mesh import read_material_index, read_mesh, require_mesh
+from .tiles import is_tiled, pictures
 from .write_image import edited_image
 
 # Edge of the image where one has to be baked first and no size is asked for.
@@ -61,32 +63,55 @@ def find_original(obj: bpy.types.Object, settings: JobSettings) -> Original:
             f"'{obj.name}' shows its texture through the UV map '{base.uv_map}', not '{settings.uv_map}'; an edit "
             "stays in that one."
         )
-    return Original(image.name, image.session_uid, job_of(image), base.uv_map, base.slots, ())
+    notes = _tile_notes(obj, base) if is_tiled(image) else ()
+    return Original(image.name, image.session_uid, job_of(image), base.uv_map, base.slots, notes)
+
+
+def _tile_notes(obj: bpy.types.Object, base: BaseColor) -> tuple[str, ...]:
+    shown = np.isin(read_material_index(obj), base.slots)
+    count = int((crossing(read_mesh(obj, base.uv_map).corner_uvs) & shown).sum())
+    if not count:
+        return ()
+    return (
+        f"{count} triangles of '{obj.name}' reach over the edge of a UDIM tile: they are edited on the tile of their "
+        "middle only.",
+    )
 
 
 def read_source(obj: bpy.types.Object, original: Original, settings: JobSettings) -> EditSource:
     """The pixels and the mask. Raises ``ValueError`` with a sentence where the mask or the image is of no use."""
-    image = original.image()
-    corners, painted = read_corner_mask(obj, settings.mask), painted_mask(obj, settings.mask)
+    image, corners = original.image(), read_corner_mask(obj, settings.mask)
+    uvs = read_mesh(obj, settings.uv_map).corner_uvs
+    number = np.zeros(len(corners), np.int32)
+    if is_tiled(image):
+        number, uvs = tile_numbers(uvs), inside_tiles(uvs)
     if image is None:
-        pixels, linear = bake_base_color(obj, settings.uv_map, settings.size or _BAKED_SIZE), False
-        shown = np.ones(len(corners), bool)
+        if layout(uvs)[0].any():
+            raise ValueError(
+                f"The base colour of '{obj.name}' is no image, and its UV map lies on several UDIM tiles: bake it into "
+                "an image of tiles first."
+            )
+        pixels = {0: (bake_base_color(obj, settings.uv_map, settings.size or _BAKED_SIZE), False)}
     else:
-        pixels, linear = read_pixels(image, settings.size)
-        shown = np.isin(read_material_index(obj), original.slots)
-    if not (corners.any(axis=1) & shown).any():
+        number[~np.isin(read_material_index(obj), original.slots)] = -1
+        with pictures(image, set(number.tolist())) as tiles:
+            pixels = {n: read_pixels(tile, settings.size) for n, tile in tiles.items()}
+    number[~np.isin(number, list(pixels))] = -1
+    if (number < 0).all():
+        raise ValueError(f"No face of '{obj.name}' lies on a tile of the image '{original.name}'.")
+    if not (corners.any(axis=1) & (number >= 0)).any():
         raise ValueError(
             f"The mask '{settings.mask}' lies on no face of '{obj.name}' that shows the image '{original.name}'."
         )
-    return EditSource(pixels, linear, shown, corners, painted)
+    painted = painted_masks(obj, settings.mask, list(pixels))
+    return EditSource({n: Tile(*pixels[n], painted[n]) for n in pixels}, number, uvs, corners)
 
 
 def put_edit(
     obj: bpy.types.Object, original: Original, result: Path, settings: JobSettings, file: Path, *, pack: bool
 ) -> list[str]:
     """Show the edited pixels in ``result`` on ``obj``; returns notes. file: of the new image, without suffix."""
-    pixels = np.load(result, allow_pickle=False)
-    image = edited_image(original.image(), pixels, f"{obj.name}_edited", file, pack=pack)
+    image = edited_image(original.image(), load_edited(result), f"{obj.name}_edited", file, pack=pack)
     try:
         return apply_edit(obj, image, settings.uv_map, original.slots, str(result.parent.parent))
     except ValueError:

@@ -15,7 +15,8 @@ import contextlib
 import os
 import re
 import struct
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +24,9 @@ import bpy
 import numpy as np
 
 from ..core.png import encode_png
+from ..core.udim import tile_file
 from .base_color import read_pixels
+from .tiles import load_files, pictures
 
 # The colour space whose numbers Blender hands through as they are.
 _DATA = "Non-Color"
@@ -48,44 +51,67 @@ class _Stored:
     shown: np.ndarray
 
 
-def load_image(path: Path, name: str, *, pack: bool) -> bpy.types.Image:
-    """A new image from the PNG at ``path``, called ``name``.
+def load_image(path: Path, name: str, *, pack: bool, tiles: Collection[int] = (0,)) -> bpy.types.Image:
+    """A new image from the PNG at ``path`` (or the files of its ``tiles``, see ``core.udim``), called ``name``.
 
     pack: keep the pixels inside the .blend (and forget the path) rather than refer to the file.
     Raises ``ValueError`` if the file can't be read.
     """
-    return _load(path, name, "sRGB", "STRAIGHT", pack=pack)
+    return _load(path, tiles, name, "sRGB", "STRAIGHT", pack=pack)
 
 
 def edited_image(
-    source: bpy.types.Image | None, pixels: np.ndarray, name: str, path: Path, *, pack: bool
+    source: bpy.types.Image | None, pixels: Mapping[int, np.ndarray], name: str, path: Path, *, pack: bool
 ) -> bpy.types.Image:
     """A new image ``name`` with ``pixels``, stored like ``source`` and without loss in a file at ``path``.
 
-    pixels: (H, W, 4) float32, row 0 at the top, in the numbers of ``read_pixels(source)``. Where they equal the
-    source's, the stored numbers do too. source: None means an 8-bit sRGB image. The suffix of ``path`` becomes
-    ``.png`` (8 or 16 bits) or ``.exr`` (half or full floats); ``filepath`` of the image says which. pack: as in
-    ``load_image``. Raises ``OSError`` if the file can't be written.
+    pixels: by tile (a single image is 0), each (H, W, 4) float32, row 0 at the top, in the numbers of
+    ``read_pixels``. Where they equal the source's, the stored numbers do too; tiles that are not given come along as
+    they are. source: None means an 8-bit sRGB image. ``path`` gets the suffix ``.png`` (8 or 16 bits) or ``.exr`` (half
+    or full floats), and before it the number of each tile; ``filepath`` of the image says which. pack: as in
+    ``load_image``. Raises ``OSError`` if a file can't be written.
     """
-    stored = _stored(source) if source else None
-    form = _format_of(source, pixels, stored)
-    numbers = _numbers(pixels, form, stored, floats=bool(source and source.is_float))
     stem = path.stem if path.suffix.lower() in {".png", ".exr"} else path.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path = path.with_name(stem + form.suffix)
-    aside = path.with_name(f"{stem}.part{form.suffix}")
+    with pictures(source) if source else contextlib.nullcontext({0: None}) as tiles:
+        values = {n: pixels[n] if n in pixels else read_pixels(tile)[0] for n, tile in tiles.items()}
+        forms = _of_one_suffix({n: _format_of(tile, values[n], _stored(tile)) for n, tile in tiles.items()})
+        path = path.with_name(stem + forms[min(forms)].suffix)
+        files = {n: tile_file(path, n) for n in tiles}
+        for n, tile in tiles.items():
+            numbers = _numbers(values[n], forms[n], _stored(tile), floats=bool(tile and tile.is_float))
+            _write(numbers, forms[n], _aside(files[n]))
+    for file in files.values():
+        os.replace(_aside(file), file)
+    form = forms[min(forms)]
+    return _load(path, files, name, form.space, form.alpha_mode, pack=pack)
+
+
+def _of_one_suffix(forms: dict[int, _Format]) -> dict[int, _Format]:
+    """``forms`` that fit into one UDIM image, whose files all have one ending; full floats can hold any of them."""
+    if len({form.suffix for form in forms.values()}) == 1:
+        return forms
+    wide = {".png": {"suffix": ".exr", "depth": 32}, ".exr": {}}
+    return {number: replace(form, **wide[form.suffix]) for number, form in forms.items()}
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.part{path.suffix}")
+
+
+def _write(numbers: np.ndarray, form: _Format, path: Path) -> None:
     if form.suffix == ".png":
         values = np.rint(numbers.clip(0, 1) * (2**form.depth - 1))
-        aside.write_bytes(encode_png(values.astype(np.uint16 if form.depth == 16 else np.uint8)))
+        path.write_bytes(encode_png(values.astype(np.uint16 if form.depth == 16 else np.uint8)))
     else:
-        _write_exr(numbers, aside, form.depth, form.space if form.space == _linear_space() else _DATA)
-    os.replace(aside, path)
-    return _load(path, name, form.space, form.alpha_mode, pack=pack)
+        _write_exr(numbers, path, form.depth, form.space if form.space == _linear_space() else _DATA)
 
 
-def _load(path: Path, name: str, space: str, alpha_mode: str, *, pack: bool) -> bpy.types.Image:
+def _load(
+    path: Path, tiles: Collection[int], name: str, space: str, alpha_mode: str, *, pack: bool
+) -> bpy.types.Image:
     try:
-        image = bpy.data.images.load(str(path), check_existing=False)
+        image = load_files(path, tiles)
     except RuntimeError as error:
         raise ValueError(f"The texture {path} can't be loaded: {error}") from error
     # Blender makes an image of any file and notices only when it looks for pixels.
@@ -95,19 +121,20 @@ def _load(path: Path, name: str, space: str, alpha_mode: str, *, pack: bool) -> 
     image.name = name
     image.colorspace_settings.name = space
     image.alpha_mode = alpha_mode
+    file = Path(image.filepath).name
     if pack:
         image.pack()
-        image.filepath = f"//textures/{path.name}"
+        image.filepath = f"//textures/{file}"
     elif bpy.data.filepath:
         # Saving a file elsewhere keeps absolute paths. Windows knows no relative path to another drive.
         with contextlib.suppress(ValueError):
-            image.filepath = bpy.path.relpath(str(path))
+            image.filepath = bpy.path.relpath(str(path.with_name(file)))
     return image
 
 
-def _stored(source: bpy.types.Image) -> _Stored | None:
+def _stored(source: bpy.types.Image | None) -> _Stored | None:
     """What stands in the source's file or packed file; None if there is none, as for an image painted in Blender."""
-    if source.source != "FILE":
+    if source is None or source.source != "FILE":
         return None
     # A copy reads the file anew: strokes that are not saved yet stay behind.
     copy = source.copy()
@@ -188,7 +215,7 @@ def _in_space(color: np.ndarray, space: str) -> np.ndarray:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "converted.exr"
         _write_exr(color, path, 32, space)
-        image = _load(path, "CSD converted", _DATA, "CHANNEL_PACKED", pack=False)
+        image = _load(path, [0], "CSD converted", _DATA, "CHANNEL_PACKED", pack=False)
         try:
             return read_pixels(image)[0][..., :3]
         finally:

@@ -7,8 +7,9 @@ the nearest triangle (extrapolated barycentrics), because the field is defined t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,19 +142,52 @@ def bake(field: HashField, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
     return fill_margin(image, filled, margin_width(atlas.shape)).astype(np.float32), filled
 
 
+@dataclass(frozen=True)
+class Filling:
+    """Of one tile: how many texels have their centre in a chart, how many of them a sample, and the overlap."""
+
+    inside: int
+    filled: int
+    overlap: float
+
+    @staticmethod
+    def of(atlas: Atlas) -> Filling:
+        return Filling(int(atlas.chart.sum()), int((atlas.filled() & atlas.chart).sum()), atlas.overlap)
+
+
 def measure(
-    field: HashField, mesh: MeshData, normalization: Normalization, image: np.ndarray, filled: np.ndarray,
-    atlas: Atlas,
-) -> dict[str, object]:  # fmt: skip
-    """Coverage, seam error and field-to-bake PSNR of ``image``, the values as they were written to the file."""
-    points, uv = surface_points(mesh, normalization, PROBES)
-    mean, largest = seam_error(image, mesh.triangles, mesh.corner_uvs)
+    field: HashField, meshes: Mapping[int, MeshData], normalization: Normalization, images: Mapping[int, np.ndarray],
+    fillings: Sequence[Filling],
+) -> dict[str, Any]:  # fmt: skip
+    """The figures of a bake by tile. images: the values as they were written to the files. meshes: see ``probes``."""
+    places = list(probes(meshes, normalization))
+    wanted = [evaluate(field, points).numpy() for _, points, _ in places]
+    found = [sample_bilinear(images[number], uv) for number, _, uv in places]
+    return figures(meshes, images, fillings, np.concatenate(wanted), np.concatenate(found))
+
+
+def figures(
+    meshes: Mapping[int, MeshData], images: Mapping[int, np.ndarray], fillings: Sequence[Filling],
+    wanted: np.ndarray, found: np.ndarray,
+) -> dict[str, Any]:  # fmt: skip
+    """Coverage, seam error, PSNR of what was ``found`` against ``wanted`` at the probes, and overlap."""
+    mean, largest = seam_error(images, meshes)
     return {
-        "coverage": float((filled & atlas.chart).sum() / max(atlas.chart.sum(), 1)),
+        "coverage": sum(f.filled for f in fillings) / max(sum(f.inside for f in fillings), 1),
         "seam_error": {"mean": mean, "max": largest},
-        "bake_psnr": psnr(evaluate(field, points).numpy(), sample_bilinear(image, uv)),
-        "overlap": atlas.overlap,
+        "bake_psnr": psnr(wanted, found),
+        "overlap": max(f.overlap for f in fillings),
     }
+
+
+def probes(
+    meshes: Mapping[int, MeshData], normalization: Normalization
+) -> Iterator[tuple[int, torch.Tensor, np.ndarray]]:
+    """Points all over the surface, tile by tile: its number, ``surface_points``. meshes: its faces by tile."""
+    areas = {number: float(mesh.triangle_areas().sum()) for number, mesh in meshes.items()}
+    for number, mesh in meshes.items():
+        if count := round(PROBES * areas[number] / sum(areas.values())):
+            yield number, *surface_points(mesh, normalization, count)
 
 
 def surface_points(mesh: MeshData, normalization: Normalization, count: int) -> tuple[torch.Tensor, np.ndarray]:

@@ -1,12 +1,12 @@
 """One edit from its folder to its result: what differs from ``texture_run``.
 
-The result is ``edited.npy``, (H, W, 4) float32 in the very numbers of the source image, row 0 at the top: Blender,
-which read the source's file format, writes it again.
+The result is ``edited.npz``, for each tile (H, W, 4) float32 in the very numbers of the source image, row 0 at the
+top: Blender, which read the source's file format, writes it again.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..core.atlas import sample_bilinear, seam_error
+from ..core.atlas import sample_bilinear
 from ..core.color import srgb_to_lab
 from ..core.edit import resolve_edit, way
-from ..core.mesh import MeshData
-from ..core.report import psnr
+from ..core.mesh import MeshData, Normalization
 from ..core.settings import Recipe
-from ..core.source import EditSource
-from .bake import PROBES, build_atlas, evaluate, surface_points, texel_means
-from .canvas import Canvas
+from ..core.source import EditSource, save_edited
+from .bake import Atlas, Filling, build_atlas, evaluate, figures, probes, texel_means
+from .canvas import Canvas, Texture
 from .control import JobFailure
 from .editing import Editing, bake_edit, show_source
 from .field.residual import adjust
@@ -39,22 +38,16 @@ class EditRun(TextureRun):
     def prepare(self, surface: Surface) -> Synthesis:
         """Read the source, look at it from all sides that matter, and set the loop up."""
         try:
-            source = EditSource.load(self.folder.source)
-            _require_same_faces(source, self.mesh)
-            self.shown, corner_mask = _part(self.mesh, source.shown), source.corner_mask[source.shown]
-            height, width = source.pixels.shape[:2]
-            self.atlas = build_atlas(self.shown, self.normalization, (height, width))
-            self.canvas = Canvas.of(replace(source, corner_mask=corner_mask), self.shown, self.atlas)
+            self.source = EditSource.load(self.folder.source)
+            _require_same_faces(self.source, self.mesh)
+            self.texture = Texture.of(self.source, self.mesh, self.normalization)
         except ValueError as error:
             raise JobFailure("input", str(error)) from error
-        self.warn_of_overlap(self.atlas)
-        interest = _interest(self.mesh, source, self.canvas)
+        self.warn_of_overlap(max(canvas.overlap for canvas in self.texture.canvases.values()))
         edge = self.recipe.resolution * self.recipe.supersample
-        pool = [
-            show_source(view, self.canvas, self.mesh, self.normalization, edge)
-            for view in self.views(surface, interest)
-        ]
-        self._prepare_preview()
+        interest = _interest(self.texture, self.source)
+        pool = [show_source(view, self.texture, edge) for view in self.views(surface, interest)]
+        self._sketches = {n: _sketch(c, self.normalization) for n, c in self.texture.canvases.items()}
         return Editing(
             self.teacher, pool, self.recipe, target=self.settings.target, remove=self.settings.remove,
             loss=self.settings.loss, generator=self.generator,
@@ -68,15 +61,17 @@ class EditRun(TextureRun):
         """Target and removed prompt."""
         return f"{self.settings.target} {self.settings.remove}"
 
-    def preview(self, synthesis: Synthesis) -> np.ndarray:
-        """(S, S, 3) sRGB-encoded, the edit as it is now."""
-        image = self._preview_colors.copy()
-        flat, weight = image.reshape(-1, 3), self._preview_weight.reshape(-1, 1)
-        for texel, transform in texel_means(synthesis.field, self._preview_atlas):
+    def preview(self, synthesis: Synthesis) -> dict[int, np.ndarray]:
+        """By tile (S, S, 3) sRGB-encoded, the edit as it is now."""
+        return {number: self._sketched(synthesis, *sketch) for number, sketch in self._sketches.items()}
+
+    def _sketched(self, synthesis: Synthesis, atlas: Atlas, colors: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        flat, share = colors.reshape(-1, 3).copy(), weight.reshape(-1, 1)
+        for texel, transform in texel_means(synthesis.field, atlas):
             index = texel.numpy()
             moved = adjust(transform, torch.from_numpy(flat[index]), self.recipe.albedo).numpy()
-            flat[index] += weight[index] * (moved - flat[index])
-        return image
+            flat[index] += share[index] * (moved - flat[index])
+        return flat.reshape(colors.shape)
 
     def bake(self, synthesis: Synthesis) -> tuple[Path, dict[str, Any]]:
         """Write the edited pixels; returns their path and their figures."""
@@ -85,59 +80,67 @@ class EditRun(TextureRun):
             self.warn(
                 f"The edit had settled after {synthesis.iteration} of {self.recipe.iterations} steps and ended early."
             )
-        pixels, changed = bake_edit(synthesis, self.canvas, self.atlas)
-        aside = self.folder.edited.with_name("edited.part.npy")
-        np.save(aside, pixels, allow_pickle=False)
-        os.replace(aside, self.folder.edited)
-        return self.folder.edited, self._figures(synthesis, pixels, changed)
+        pixels, masks, fillings = {}, [], []
+        for number, canvas in self.texture.canvases.items():
+            atlas = canvas.atlas()
+            pixels[number], changed = bake_edit(synthesis, canvas, atlas)
+            masks.append(changed)
+            fillings.append(Filling.of(atlas))
+        save_edited(self.folder.edited, pixels)
+        said = self._figures(synthesis, pixels, fillings)
+        said["edit"]["changed"] = _mean(masks)
+        return self.folder.edited, said
 
-    def _prepare_preview(self) -> None:
-        """What the source shows at every texel of the preview, and the samples of the field there."""
-        size = PREVIEW_SIZE
-        self._preview_atlas = build_atlas(self.shown, self.normalization, (size, size), samples=1)
-        grid = (np.arange(size) + 0.5) / size
-        uv = np.stack(np.meshgrid(grid, 1 - grid), axis=-1).reshape(-1, 2)
-        colors, weight = self.canvas.look_up(uv, max(self.canvas.shape) / size)
-        self._preview_colors = colors.reshape(size, size, 3)
-        self._preview_weight = weight.reshape(size, size)
-
-    def _figures(self, editing: Editing, pixels: np.ndarray, changed: np.ndarray) -> dict[str, Any]:
-        points, uv = surface_points(self.shown, self.normalization, PROBES)
-        canvas = self.canvas
-        after = np.clip(replace(canvas.source, pixels=pixels).encoded(), 0, 1)
-        before_at, after_at = sample_bilinear(canvas.colors, uv), sample_bilinear(after, uv)
-        weight = sample_bilinear(canvas.weight[..., None], uv)
-        before = torch.from_numpy(before_at.astype(np.float32))
-        moved = adjust(evaluate(editing.field, points), before, self.recipe.albedo).numpy()
-        mean, largest = seam_error(after, self.shown.triangles, self.shown.corner_uvs)
-        difference = np.linalg.norm(srgb_to_lab(after_at) - srgb_to_lab(before_at), axis=1)
+    def _figures(self, editing: Editing, pixels: dict[int, np.ndarray], fillings: list[Filling]) -> dict[str, Any]:
+        canvases = self.texture.canvases
+        meshes = {n: canvas.mesh for n, canvas in canvases.items()}
+        after = {n: np.clip(replace(c.tile, pixels=pixels[n]).encoded(), 0, 1) for n, c in canvases.items()}
+        looks = [self._look(editing, canvases[n], after[n], *place) for n, *place in probes(meshes, self.normalization)]
+        before, wanted, found = (np.concatenate(parts) for parts in zip(*looks, strict=True))
+        difference = np.linalg.norm(srgb_to_lab(found) - srgb_to_lab(before), axis=1)
+        free = _mean(canvas.weight > 0 for canvas in canvases.values())
         return {
-            "coverage": float((self.atlas.filled() & canvas.chart).sum() / max(canvas.chart.sum(), 1)),
-            "seam_error": {"mean": mean, "max": largest},
-            "bake_psnr": psnr(before_at + weight * (moved - before_at), after_at),
-            "overlap": self.atlas.overlap,
-            "edit": {
-                "way": way(self.settings), "changed": float(changed.mean()), "free": float((canvas.weight > 0).mean()),
-                "mean_delta_e": float(difference.mean()),
-            },
-        }  # fmt: skip
+            **figures(meshes, after, fillings, wanted, found),
+            "edit": {"way": way(self.settings), "free": free, "mean_delta_e": float(difference.mean())},
+        }
+
+    def _look(
+        self, editing: Editing, canvas: Canvas, after: np.ndarray, points: torch.Tensor, uv: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
+        """Colours (P, 3) at points of a tile: before, as the field has them, and after."""
+        before, weight = sample_bilinear(canvas.colors, uv), sample_bilinear(canvas.weight[..., None], uv)
+        source = torch.from_numpy(before.astype(np.float32))
+        moved = adjust(evaluate(editing.field, points), source, self.recipe.albedo).numpy()
+        return before, before + weight * (moved - before), sample_bilinear(after, uv)
+
+
+def _sketch(canvas: Canvas, normalization: Normalization) -> tuple[Atlas, np.ndarray, np.ndarray]:
+    """A small copy of a tile: samples of the field, colours (S, S, 3) and weights (S, S)."""
+    size = PREVIEW_SIZE
+    atlas = build_atlas(canvas.mesh, normalization, (size, size), samples=1)
+    grid = (np.arange(size) + 0.5) / size
+    uv = np.stack(np.meshgrid(grid, 1 - grid), axis=-1).reshape(-1, 2)
+    colors, weight = canvas.look_up(uv, max(canvas.shape) / size)
+    return atlas, colors.reshape(size, size, 3), weight.reshape(size, size)
+
+
+def _mean(masks: Iterable[np.ndarray]) -> float:
+    """The share of texels that are set."""
+    return float(np.concatenate([mask.ravel() for mask in masks]).mean())
 
 
 def _require_same_faces(source: EditSource, mesh: MeshData) -> None:
-    own, wanted = len(source.shown), len(mesh.triangles)
+    own, wanted = len(source.number), len(mesh.triangles)
     if own != wanted:
         raise ValueError(f"The source texture is of {own} faces, but the mesh has {wanted}: they are of two jobs.")
 
 
-def _part(mesh: MeshData, chosen: np.ndarray) -> MeshData:
-    """The (T,) ``chosen`` triangles of ``mesh``; all vertices stay."""
-    return MeshData(mesh.positions, mesh.triangles[chosen], mesh.corner_normals[chosen], mesh.corner_uvs[chosen])
-
-
-def _interest(mesh: MeshData, source: EditSource, canvas: Canvas) -> np.ndarray | None:
+def _interest(texture: Texture, source: EditSource) -> np.ndarray | None:
     """(T,) how free each triangle is, or None where the whole object may change."""
-    if not (canvas.weight[canvas.chart] < 1).any() and source.shown.all():
+    shown = source.number >= 0
+    if shown.all() and not any((c.weight[c.chart] < 1).any() for c in texture.canvases.values()):
         return None
-    _, weight = canvas.look_up(mesh.corner_uvs.mean(axis=1), 1.0)
-    interest = np.maximum(weight, source.corner_mask.mean(axis=1)) * source.shown
+    middle = np.full((len(shown), 3), 1 / 3)
+    _, weight = texture.look_up(np.arange(len(shown)), middle, 0.0)
+    interest = np.maximum(weight, source.corner_mask.mean(axis=1)) * shown
     return np.asarray(interest)

@@ -19,10 +19,9 @@ import numpy as np
 import torch
 
 from ..core.atlas import margin_width, nearest_filled
-from ..core.mesh import MeshData, Normalization
 from ..core.settings import Recipe, at
 from .bake import Atlas, texel_means
-from .canvas import Canvas, painted_black
+from .canvas import Canvas, Texture, painted_black
 from .field.hashgrid import Level
 from .field.residual import ResidualField, adjust
 from .guidance import score
@@ -30,9 +29,6 @@ from .guidance.teacher import DiffusionTeacher
 from .render.views import PooledView
 from .settling import Settling
 from .synthesis import Synthesis, composite
-
-# Faces with another image are shown in this grey.
-_ELSEWHERE = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,29 +39,19 @@ class EditView(PooledView):
     shown: torch.Tensor
 
 
-def show_source(view: PooledView, canvas: Canvas, mesh: MeshData, normalization: Normalization, edge: int) -> EditView:
+def show_source(view: PooledView, texture: Texture, edge: int) -> EditView:
     """Look the source up for every sample of ``view``, averaged over the width that a sample covers.
 
-    mesh: the whole mesh of the job. edge: samples along the edge of the view's image.
+    edge: samples along the edge of the view's image.
     """
     triangle = view.gbuffer.triangle.cpu().numpy()
-    share = view.gbuffer.barycentric.cpu().numpy()
-    uv = np.einsum("pk,pkc->pc", share, mesh.corner_uvs[triangle])
     spacing = 2 * view.view.distance * math.tan(math.radians(view.view.fov) / 2) / edge
-    colors, _ = canvas.look_up(uv, spacing * _texels_per_length(canvas, mesh, normalization))
-    shown = canvas.source.shown[triangle]
-    colors[~shown] = _ELSEWHERE
+    colors, _ = texture.look_up(triangle, view.gbuffer.barycentric.cpu().numpy(), spacing)
+    shown = texture.number[triangle] >= 0
     device = view.gbuffer.position.device
     return EditView(
         **vars(view), colors=torch.from_numpy(colors).to(device), shown=torch.from_numpy(shown).to(device)
     )
-
-
-def _texels_per_length(canvas: Canvas, mesh: MeshData, normalization: Normalization) -> float:
-    """Texels per unit-ball length, over the whole shown surface."""
-    shown = canvas.source.shown
-    surface = mesh.triangle_areas()[shown].sum() * normalization.scale**2
-    return math.sqrt(np.abs(mesh.uv_areas()[shown]).sum() * canvas.weight.size / surface)
 
 
 class Editing(Synthesis):
@@ -135,8 +121,9 @@ def _source_images(views: Sequence[EditView], backgrounds: torch.Tensor) -> torc
 
 
 def bake_edit(editing: Editing, canvas: Canvas, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
-    """The edited pixels (H, W, 4), in the numbers of the source, and which texels (H, W) bool were changed.
+    """The edited pixels (H, W, 4) of a tile, in the numbers of the source, and which texels (H, W) bool were changed.
 
+    atlas: ``canvas.atlas()``.
     A texel's transform is the mean over its samples and is applied to its own colour, so the source's detail stays.
     """
     texels, colors = [], []
@@ -148,20 +135,20 @@ def bake_edit(editing: Editing, canvas: Canvas, atlas: Atlas) -> tuple[np.ndarra
         changed = (weight > 0) & (moved != source).any(axis=1)
         texels.append(index[changed])
         colors.append((source + weight[:, None] * (moved - source))[changed])
-    return _with_margin(canvas, atlas, np.concatenate(texels), np.concatenate(colors))
+    return _with_margin(canvas, atlas.filled(), np.concatenate(texels), np.concatenate(colors))
 
 
 def _with_margin(
-    canvas: Canvas, atlas: Atlas, texel: np.ndarray, colors: np.ndarray
+    canvas: Canvas, filled: np.ndarray, texel: np.ndarray, colors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Write the ``colors`` and let the margin next to changed texels follow them."""
-    changed, filled = np.zeros(canvas.shape, bool), atlas.filled()
+    """Write the ``colors`` and let the margin next to changed texels follow them. filled: see ``Atlas.filled``."""
+    changed = np.zeros(canvas.shape, bool)
     changed.reshape(-1)[texel] = True
     image = canvas.colors.copy()
     image.reshape(-1, 3)[texel] = colors
     nearest, _ = nearest_filled(filled, margin_width(canvas.shape))
     follows = ~filled & (nearest >= 0) & changed.reshape(-1)[np.maximum(nearest, 0)]
-    follows &= ~painted_black(canvas.source.painted, canvas.shape)
+    follows &= ~painted_black(canvas.tile.painted, canvas.shape)
     image[follows] = image.reshape(-1, 3)[nearest[follows]]
     changed |= follows
     index = np.flatnonzero(changed)

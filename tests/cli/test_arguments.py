@@ -39,8 +39,28 @@ def test_every_flag_reaches_its_setting(mesh: Path, tmp_path: Path) -> None:
     words = [w for n in names for w in (f"--{n.replace('_', '-')}", str(getattr(wanted, n)))]
     made = request_of(mesh, "--output", tmp_path / "out", "--object", "Seat", "--object", "Leg 1", *words)
     assert made.settings == wanted and made.objects == ("Seat", "Leg 1")
-    changed = {f.name for f in fields(JobSettings) if getattr(wanted, f.name) != f.default}
+    changed = {f.name for f in fields(JobSettings) if getattr(wanted, f.name) != getattr(JobSettings(), f.name)}
     assert changed == set(names), "each flag was given another value than its default"
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [("kappa=0.1", 0.1), ("kappa=0,1,0.5,1", [0, 1, 0.5, 1]), ("kappa=[0, 1, 0.5, 1]", [0, 1, 0.5, 1]),
+     ("views_per_step=2", 2), ("view_words=false", False), ("weighting=uniform", "uniform"),
+     ("negative=ugly, a=b", "ugly, a=b"), ("negative=", ""), ('negative="3"', "3")],
+)  # fmt: skip
+def test_expert_values_are_json_or_plain_text(mesh: Path, tmp_path: Path, words: str, value: object) -> None:
+    made = request_of(mesh, "--prompt", "p", "--output", tmp_path / "out", "--set", "levels=4", "--set", words)
+    assert made.settings.expert == {"levels": 4, words.partition("=")[0]: value}
+    assert Request.from_json(json.loads(json.dumps(made.to_json()))) == made, "what is resumed has them too"
+
+
+def test_wrong_expert_values(mesh: Path, tmp_path: Path) -> None:
+    for words in ("kappa", "=1"):
+        with pytest.raises(UsageError, match=f"'{words}' is not NAME=VALUE"):
+            request_of(mesh, "--prompt", "p", "--output", tmp_path / "out", "--set", words)
+    with pytest.raises(ValueError, match="no expert value 'kapa'; there are: "):
+        request_of(mesh, "--prompt", "p", "--output", tmp_path / "out", "--set", "kapa=1")
 
 
 def test_a_request_survives_json(mesh: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csd_addon.core import atlas
+from csd_addon.core.udim import parts
 from tests import shapes
 
 
@@ -63,21 +64,38 @@ def test_bilinear_look_up_hits_texel_centres_and_repeats() -> None:
     assert np.allclose(atlas.sample_bilinear(image, between), image[5, 3:5].mean(0))
 
 
+def edges_of(mesh, number: np.ndarray) -> int:
+    return len(atlas.seam_edges(mesh.triangles, mesh.corner_uvs, number))
+
+
 def test_seams_of_known_meshes() -> None:
-    cube = shapes.cube()
-    assert len(atlas.seam_edges(cube.triangles, cube.corner_uvs)[0]) == 12, "every edge of the cube, no diagonal"
-    torus = shapes.torus(12, 6)
-    assert len(atlas.seam_edges(torus.triangles, torus.corner_uvs)[0]) == 12 + 6
+    assert edges_of(shapes.cube(), np.zeros(12)) == 12, "every edge of the cube, no diagonal"
+    assert edges_of(shapes.torus(12, 6), np.zeros(144)) == 12 + 6
+
+
+def test_faces_on_two_tiles_have_a_seam_between_them_wherever_they_lie_there() -> None:
+    # Both halves of each face of the cube on a tile of its own: all diagonals become seams.
+    assert edges_of(shapes.cube(), np.arange(12) % 2) == 12 + 6
 
 
 def test_seam_error_sees_a_step_and_only_a_step() -> None:
-    cube = shapes.cube()
+    cube = {7: shapes.cube()}
     image = np.full((64, 64, 3), 0.5)
-    assert max(atlas.seam_error(image, cube.triangles, cube.corner_uvs)) < 1e-9
+    assert max(atlas.seam_error({7: image}, cube)) < 1e-9
     image[:32] = 0.75
-    mean, largest = atlas.seam_error(image, cube.triangles, cube.corner_uvs)
+    mean, largest = atlas.seam_error({7: image}, cube)
     print(f"mean {mean:.2f}, largest {largest:.2f}; the step is 63.75")
     assert largest <= 63.75 + 1e-9 and mean > 20
+
+
+def test_seam_error_looks_each_side_up_in_its_own_tile() -> None:
+    cube, half = shapes.cube(), np.where(np.arange(12) % 2, 1002, 1001)
+    halves = parts(cube, half, cube.corner_uvs)
+    images = {1001: np.full((64, 64, 3), 0.5), 1002: np.full((32, 128, 3), 0.75)}
+    mean, largest = atlas.seam_error(images, halves)
+    print(f"mean {mean:.2f}, largest {largest:.2f}; the step is 63.75 wherever the tiles differ")
+    assert abs(largest - 63.75) < 1e-6 and mean > 20
+    assert atlas.seam_error({1001: images[1001]}, {1001: halves[1001]}) == (0, 0)
 
 
 def test_margin_scales_with_the_size() -> None:

@@ -15,8 +15,8 @@ from csd_addon.core.atlas import chart_labels
 from csd_addon.core.color import decode_srgb
 from csd_addon.core.edit import resolve_edit, way
 from csd_addon.core.mesh import MeshData
-from csd_addon.core.settings import PRESETS, JobSettings, Recipe
-from csd_addon.core.source import EditSource
+from csd_addon.core.settings import PRESETS, JobSettings, Recipe, constant
+from csd_addon.core.source import EditSource, Tile, load_edited, save_edited
 from tests import shapes
 
 EDIT = JobSettings(kind="edit", target="blue brick", remove="red brick", size=0)
@@ -96,6 +96,16 @@ def test_no_strength_is_no_step_even_where_the_artist_asks_for_some() -> None:
     assert resolve_edit(replace(EDIT, strength=0.5, iterations=50), {}).iterations == 50
 
 
+def test_the_artists_hand_wins_over_strength_but_not_over_none_at_all() -> None:
+    expert = {"anchor": 0.3, "w2": 0.7, "t_max": 0.6, "iterations": 9, "reference": False}
+    settings = replace(EDIT, strength=0.5, iterations=50, expert=expert)
+    recipe = resolve_edit(settings, {"edit": {"recipe": {"w2": [0, 0, 0, 0]}}})
+    assert {name: getattr(recipe, name) for name in expert} == {
+        **expert, "w2": constant(0.7), "t_max": constant(0.6),
+    }  # fmt: skip
+    assert resolve_edit(replace(EDIT, strength=0.0, expert=expert), {}).iterations == 0
+
+
 def test_layers_of_wishes_and_their_order() -> None:
     """Each layer sets all numbers that the later ones may set, and one that only it decides."""
     names = ("levels", "coarsest", "table_log2", "resolution", "view_pool")
@@ -151,24 +161,44 @@ def test_only_an_edit_may_leave_the_size_to_its_source_and_only_a_texture_needs_
     JobSettings(prompt="red brick", target="x", remove="x").validate()
 
 
-def source(linear: bool = False) -> EditSource:
+def source() -> EditSource:
+    """Two tiles of different sizes and kinds."""
     generator = np.random.default_rng(0)
-    pixels = generator.uniform(-0.2, 3, (6, 9, 4)).astype(np.float32)
-    return EditSource(
-        pixels, linear, generator.random(12) < 0.5, generator.random((12, 3), np.float32),
-        generator.random((3, 2), np.float32),
-    )  # fmt: skip
+    tiles = {
+        number: Tile(
+            generator.uniform(-0.2, 3, (*shape, 4)).astype(np.float32), linear, generator.random((3, 2), np.float32)
+        )
+        for number, shape, linear in ((1001, (6, 9), False), (1012, (3, 4), True))
+    }
+    number = generator.choice([-1, 1001, 1012], 12).astype(np.int32)
+    return EditSource(tiles, number, generator.random((12, 3, 2), np.float32), generator.random((12, 3), np.float32))
 
 
-@pytest.mark.parametrize("linear", [False, True])
-def test_a_source_comes_back_bit_for_bit(tmp_path: Path, linear: bool) -> None:
-    made = source(linear)
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def test_a_source_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    made = source()
     made.save(tmp_path / "source.npz")
     again = EditSource.load(tmp_path / "source.npz")
-    for name in ("pixels", "shown", "corner_mask", "painted"):
-        before, after = getattr(made, name), getattr(again, name)
-        assert before.dtype == after.dtype and before.shape == after.shape and before.tobytes() == after.tobytes()
-    assert again.linear is linear and [p.name for p in tmp_path.iterdir()] == ["source.npz"]
+    assert all(same(getattr(made, name), getattr(again, name)) for name in ("number", "corner_uvs", "corner_mask"))
+    assert list(again.tiles) == [1001, 1012] and [p.name for p in tmp_path.iterdir()] == ["source.npz"]
+    for number, tile in again.tiles.items():
+        before = made.tiles[number]
+        assert same(tile.pixels, before.pixels) and same(tile.painted, before.painted) and tile.linear is before.linear
+
+
+def test_edited_pixels_come_back_bit_for_bit(tmp_path: Path) -> None:
+    made = {number: tile.pixels for number, tile in source().tiles.items()}
+    save_edited(tmp_path / "edited.npz", made)
+    again = load_edited(tmp_path / "edited.npz")
+    assert list(again) == [1001, 1012] and all(same(again[n], made[n]) for n in made)
+    assert [p.name for p in tmp_path.iterdir()] == ["edited.npz"]
+    (tmp_path / "edited.npz").write_bytes((tmp_path / "edited.npz").read_bytes()[:-40])
+    for name in ("edited.npz", "nothing.npz"):
+        with pytest.raises(ValueError, match=f"The edited texture .*{name} is damaged or missing"):
+            load_edited(tmp_path / name)
 
 
 def test_a_damaged_source_is_a_sentence(tmp_path: Path) -> None:
@@ -194,15 +224,16 @@ def test_a_damaged_source_is_a_sentence(tmp_path: Path) -> None:
 
 def test_a_file_of_another_kind_is_no_source(tmp_path: Path) -> None:
     shapes.cube().save(tmp_path / "mesh.npz")
-    others = {"linear": False, "shown": np.ones(1, bool), "corner_mask": np.ones((1, 3)), "painted": np.ones((1, 1))}
-    np.savez(tmp_path / "pickled.npz", pixels=np.array([{}], object), **others)
+    others = {"number": np.ones(1, np.int32), "corner_uvs": np.ones((1, 3, 2)), "corner_mask": np.ones((1, 3))}
+    tile = {"linear_1001": False, "painted_1001": np.ones((1, 1))}
+    np.savez(tmp_path / "pickled.npz", tiles=[1001], pixels_1001=np.array([{}], object), **others, **tile)
     for name in ("mesh.npz", "pickled.npz"):
         with pytest.raises(ValueError, match="damaged or missing"):
             EditSource.load(tmp_path / name)
 
 
-def test_encoded_colours_of_both_kinds_of_sources() -> None:
-    plain, light = source(), source(linear=True)
+def test_encoded_colours_of_both_kinds_of_tiles() -> None:
+    plain, light = source().tiles.values()
     assert np.array_equal(plain.encoded(), plain.pixels[..., :3].astype(np.float64))
     error = float(np.abs(decode_srgb(light.encoded()) - light.pixels[..., :3]).max())
     print(f"largest error of decoding the encoded light {error:.1e}, tolerance 1e-6")

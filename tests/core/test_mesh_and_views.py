@@ -80,6 +80,11 @@ def test_framing_distance_from_the_tangent_cone(fov: float, fill: float) -> None
 def test_problems_are_named_with_the_object() -> None:
     cube = shapes.cube()
     assert check_mesh(cube, "Box") == [] and check_uvs(cube, "Box") == []
+    moved = cube.corner_uvs.copy()
+    moved[6:] += np.float32([4, 1])
+    assert check_uvs(replace(cube, corner_uvs=moved), "Box") == [], "UDIM tiles are no repeats"
+    (note,) = check_uvs(replace(cube, corner_uvs=moved * 1.1), "Box")
+    assert "repeats the image 5 times" in note.sentence
     empty = MeshData(cube.positions, cube.triangles[:0], cube.corner_normals[:0], cube.corner_uvs[:0])
     nan = replace(cube, positions=np.where(np.arange(8)[:, None] == 2, np.nan, cube.positions).astype(np.float32))
     flat = replace(cube, positions=cube.positions * 0)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import asdict, fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,3 +69,55 @@ def test_paper_preset_is_the_published_method() -> None:
     assert at(paper.kappa, 0.5) == 0 and at(paper.w1, 0.3) == 1 and at(paper.w2, 0) == 1 and at(paper.w2, 1) == 0.5
     assert at(paper.t_max, 0.49) == 0.98 and at(paper.t_max, 0.5) == 0.5
     assert all(isinstance(recipe, Recipe) and recipe.albedo[0] > 0 for recipe in PRESETS.values())
+
+
+EXPERT = {"kappa": 0.1, "w2": [0, 1, 0.2, 0.5], "views_per_step": 2, "view_words": False, "fov": [20, 30],
+          "negative": "ugly", "weighting": "uniform", "rate_mlp": 0.5}  # fmt: skip
+IN_FIELDS = {**EXPERT, "kappa": constant(0.1), "w2": (0, 1, 0.2, 0.5), "fov": (20, 30)}
+
+
+def test_expert_values_are_laid_over_everything_else() -> None:
+    settings = JobSettings(prompt="x", negative="n", iterations=7, expert={**EXPERT, "iterations": 9}).validate()
+    wishes = {"recipe": dict.fromkeys(("kappa", "w2"), [0, 0.3, 0.3, 0]) | {"view_words": True, "rate_mlp": 2.0}}
+    recipe = resolve(settings, wishes)
+    assert {name: getattr(recipe, name) for name in EXPERT} == IN_FIELDS and recipe.iterations == 9
+    plain = resolve(JobSettings(prompt="x", negative="n", iterations=7), wishes)
+    assert {f.name for f in fields(Recipe) if getattr(recipe, f.name) != getattr(plain, f.name)} <= {
+        *EXPERT, "iterations",
+    }, "nothing else has changed"  # fmt: skip
+
+
+def test_expert_values_survive_json() -> None:
+    settings = JobSettings(prompt="x", expert=EXPERT)
+    again = JobSettings.from_json(json.loads(json.dumps(settings.to_json())))
+    assert again == settings and resolve(again, {}) == resolve(settings, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [("speed", 1, "no expert value 'speed'; there are: albedo, anchor, .*, weighting"),
+     ("kappa", "high", "'kappa' is 'high'; it must be one number, or four"),
+     ("kappa", [0, 1], "'kappa' is .*four"), ("kappa", [0.6, 1, 1, 0.5], "'kappa' is .*four"),
+     ("kappa", True, "'kappa' is True"), ("kappa", math.nan, "'kappa' is nan"), ("kappa", None, "'kappa' is None"),
+     ("levels", 2.5, "'levels' is 2.5; it must be a whole number above 0"), ("levels", 0, "'levels' is 0"),
+     ("levels", True, "'levels' is True"), ("anchor", [1], "'anchor' is .*; it must be a number"),
+     ("view_words", 1, "'view_words' is 1; it must be true or false"), ("negative", 3, "'negative' is 3; .* text"),
+     ("fov", [30, 20], "'fov' is .*; it must be two numbers"), ("fov", 30, "'fov' is 30"),
+     ("weighting", "sigma", "'weighting' is 'sigma'; choose one of: sigma2, uniform")],
+)  # fmt: skip
+def test_a_wrong_expert_value_is_named(name: str, value: object, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence) as caught:
+        JobSettings(prompt="x", expert={name: value}).validate()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("expert", [{"t_max": 0.01}, {"t_max": [0, 0.9, 0.1, 0.1]}, {"t_max": 1.2}, {"t_min": -0.1}])
+def test_a_range_of_noise_levels_that_is_none_is_refused(expert: dict) -> None:
+    with pytest.raises(ValueError, match="noise levels run from t_min .* to t_max .* of the run"):
+        resolve(JobSettings(prompt="x", expert=expert).validate(), {})
+
+
+def test_every_field_of_a_recipe_is_within_the_experts_reach() -> None:
+    for recipe in PRESETS.values():
+        values = json.loads(json.dumps(asdict(recipe)))
+        assert resolve(JobSettings(prompt="x", expert=values).validate(), {}) == recipe

@@ -215,7 +215,7 @@ def test_a_layer_that_the_object_lacks() -> None:
     assert "shown through the UV map 'Gone', which 'Cube' does not have" in find_base_color(obj).reason
 
 
-@pytest.mark.parametrize("source", ["TILED", "SEQUENCE", "MOVIE"])
+@pytest.mark.parametrize("source", ["SEQUENCE", "MOVIE"])
 def test_images_that_cannot_be_edited_are_a_sentence(source: str) -> None:
     obj = cube()
     _, texture = shown_on(obj)

@@ -18,6 +18,7 @@ from csd_addon.core.settings import JobSettings
 from csd_addon.core.source import EditSource
 from csd_addon.jobs.folder import read_json
 from csd_addon.scene.base_color import read_pixels
+from csd_addon.scene.tiles import pictures
 from tests.scene.objects import (
     base_color_source,
     cube,
@@ -27,7 +28,9 @@ from tests.scene.objects import (
     quarters,
     shader_of,
 )
+from tests.scene.test_edited_image import read_png
 from tests.scene.test_terminal import LINUX, SECONDS, messages, sha, start_headless
+from tests.scene.tiled import SHAPES, numbers_of, tile_files, tiled_cube, tiled_image
 
 WORDS = ("--target", "blue brick", "--remove", "red brick", "--iterations", "4")
 
@@ -92,6 +95,10 @@ def shown(name: str) -> bpy.types.Image:
     return base_color_source(bpy.data.objects[name].active_material).image
 
 
+def source_of(job: Path) -> np.ndarray:
+    return EditSource.load(job / "source.npz").tiles[0].pixels
+
+
 def painted_file(path: Path) -> Path:
     """A PNG, white on the right half."""
     painted = np.zeros((8, 8, 3), np.float32)
@@ -110,7 +117,7 @@ def test_an_edit_of_a_blend_file_and_an_edit_of_the_edited_file(tmp_path: Path) 
     assert code == 0 and said[-1]["type"] == "done", said
     promised = {
         "wall.blend", "textures/Wall_basecolor.png", "preview.png", "report.json", "job/request.json", "job/job.json",
-        "job/mesh.npz", "job/source.npz", "job/events.jsonl", "job/worker.log", "job/result/edited.npy",
+        "job/mesh.npz", "job/source.npz", "job/events.jsonl", "job/worker.log", "job/result/edited.npz",
         "job/result/report.json",
     }  # fmt: skip
     assert promised <= files(out) and not [name for name in files(out) if ".part" in name], files(out)
@@ -137,9 +144,41 @@ def test_an_edit_of_a_blend_file_and_an_edit_of_the_edited_file(tmp_path: Path) 
     job = read_json(tmp_path / "again" / "job" / "job.json")
     assert job["source"] == {"image": "Wall_edited", "job": str(out / "job")}
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "again" / "wall.blend"))
-    got, scaled = read_pixels(shown("Wall"))[0], EditSource.load(tmp_path / "again" / "job" / "source.npz").pixels
+    got, scaled = read_pixels(shown("Wall"))[0], source_of(tmp_path / "again" / "job")
     assert got.shape == (64, 64, 4) and np.array_equal(colors(got)[:, :32], colors(scaled)[:, :32])
     assert np.abs(colors(got)[:, 32:] - inverse(scaled)[:, 32:]).max() <= 1
+
+
+def test_an_edit_of_tiles_writes_tiles(tmp_path: Path) -> None:
+    art = tmp_path / "art"
+    image = tiled_image(tile_files(art / "pictures", {1002: np.uint16}))
+    wall = tiled_cube(image)
+    # No face shows the last tile any more.
+    for loop in [loop for polygon in wall.data.polygons[4:] for loop in polygon.loop_indices]:
+        wall.data.uv_layers[0].uv[loop].vector.y -= 1
+    image.filepath = "//pictures/wall.<UDIM>.png"
+    bpy.ops.wm.save_as_mainfile(filepath=str(art / "wall.blend"), relative_remap=False)
+    before = {name: sha(art / name) for name in files(art)}
+    code, said = edit(art / "wall.blend", tmp_path)
+    out = tmp_path / "out"
+    assert code == 0 and {name: sha(art / name) for name in files(art)} == before, said
+    assert {f"textures/Wall_basecolor.{number}.png" for number in SHAPES} <= files(out)
+    assert read_json(out / "report.json")["warnings"] == []
+    bpy.ops.wm.open_mainfile(filepath=str(out / "wall.blend"))
+    result = shown("Wall")
+    assert result.source == "TILED" and result.filepath == "//textures/Wall_basecolor.<UDIM>.png"
+    for number in SHAPES:
+        dtype = np.uint16 if number == 1002 else np.uint8
+        stored, got = numbers_of(number, dtype), read_png((out / f"textures/Wall_basecolor.{number}.png").read_bytes())
+        assert got.dtype.itemsize == stored.itemsize and np.array_equal(got[..., 3], stored[..., 3]), number
+        same = np.array_equal(got, stored)
+        assert same if number == 1011 else not same, number
+        if number == 1001:
+            assert np.array_equal(got[..., :3], 255 - stored[..., :3])
+    # The tiles of the source are still there to go back to.
+    (kept,) = [image for image in bpy.data.images if image.source == "TILED" and image != result]
+    with pictures(kept) as tiles:
+        assert np.abs(read_pixels(tiles[1011])[0] - numbers_of(1011) / 255).max() < 1e-6
 
 
 def test_an_edit_of_an_obj_with_its_mtl(tmp_path: Path) -> None:
@@ -164,7 +203,7 @@ def test_an_edit_of_an_obj_with_its_mtl(tmp_path: Path) -> None:
 
 def test_a_plain_mesh_without_uvs_is_baked_first_and_says_so(tmp_path: Path) -> None:
     # What an earlier run left in the same folder is forgotten.
-    for name, content in (("checkpoint/fake.txt", "3"), ("source.npz", "old"), ("result/edited.npy", "old")):
+    for name, content in (("checkpoint/fake.txt", "3"), ("source.npz", "old"), ("result/edited.npz", "old")):
         path = tmp_path / "out" / "job" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")

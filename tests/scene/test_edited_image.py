@@ -102,7 +102,7 @@ def edited(source: bpy.types.Image, tmp_path: Path, *, pack: bool = False) -> tu
     where = np.zeros((H, W), bool)
     where[H // 2 :, W // 2 :] = True
     pixels[where] = (0.25, 0.5, 0.75, 1)
-    return edited_image(source, pixels, "Edited", tmp_path / "Cube.001_basecolor", pack=pack), where
+    return edited_image(source, {0: pixels}, "Edited", tmp_path / "Cube.001_basecolor", pack=pack), where
 
 
 @pytest.mark.parametrize("pack", [False, True])
@@ -145,7 +145,7 @@ def test_an_edit_that_is_half_transparent_is_found_again(tmp_path: Path, dtype: 
     source = loaded(write_png(tmp_path / "source.png", integers(dtype, 4)), "sRGB", alpha_mode)
     pixels, _ = read_pixels(source)
     pixels[5:] = (0.1, 0.2, 0.3, 0.5)
-    image = edited_image(source, pixels, "Edited", tmp_path / "edited", pack=False)
+    image = edited_image(source, {0: pixels}, "Edited", tmp_path / "edited", pack=False)
     assert np.allclose(read_pixels(image)[0][5:], pixels[5:], atol=1.1 / 255 if dtype == np.uint8 else 1e-4)
 
 
@@ -252,22 +252,23 @@ def test_strokes_that_are_not_saved_yet_are_kept(tmp_path: Path, dtype: type) ->
 
 def test_without_a_source_it_is_8_bit_srgb(tmp_path: Path) -> None:
     pixels = integers(np.uint8, 4).astype(np.float32) / 255
-    image = edited_image(None, pixels, "Baked", tmp_path / "baked.png", pack=True)
+    image = edited_image(None, {0: pixels}, "Baked", tmp_path / "baked.png", pack=True)
     assert image.name == "Baked" and image.colorspace_settings.name == "sRGB" and not image.is_float
     assert np.array_equal(read_png(file_of(image)), np.rint(pixels * 255))
     pixels[..., 3] = 1
-    assert read_png(file_of(edited_image(None, pixels, "Opaque", tmp_path / "baked.png", pack=True))).shape[2] == 3
+    opaque = edited_image(None, {0: pixels}, "Opaque", tmp_path / "baked.png", pack=True)
+    assert read_png(file_of(opaque)).shape[2] == 3
 
 
 def test_numbers_out_of_range_are_cut_off_in_integers(tmp_path: Path) -> None:
     pixels = np.tile(np.array([-0.5, 1.5, 0.5, 1], np.float32), (H, W, 1))
-    image = edited_image(None, pixels, "Cut", tmp_path / "cut", pack=False)
+    image = edited_image(None, {0: pixels}, "Cut", tmp_path / "cut", pack=False)
     assert read_png(file_of(image))[0, 0].tolist() == [0, 255, 128]
 
 
 def test_a_result_of_another_size(tmp_path: Path) -> None:
     source = loaded(write_png(tmp_path / "source.png", integers(np.uint16, 4)))
-    image = edited_image(source, np.full((2, 3, 4), 0.5, np.float32), "Small", tmp_path / "small", pack=False)
+    image = edited_image(source, {0: np.full((2, 3, 4), 0.5, np.float32)}, "Small", tmp_path / "small", pack=False)
     assert tuple(image.size) == (3, 2)
 
 
@@ -284,12 +285,12 @@ def test_a_file_that_cannot_be_written_is_an_error_and_leaves_no_image(tmp_path:
     source = bpy.data.images.new("Painted", 4, 4, float_buffer=suffix == ".exr")
     (tmp_path / f"lost.part{suffix}").mkdir()
     with pytest.raises(OSError):
-        edited_image(source, np.ones((4, 4, 4), np.float32), "Lost", tmp_path / "lost", pack=False)
+        edited_image(source, {0: np.ones((4, 4, 4), np.float32)}, "Lost", tmp_path / "lost", pack=False)
     assert len(bpy.data.images) == 1 and len(bpy.data.scenes) == 1
 
 
 def test_the_folder_is_made(tmp_path: Path) -> None:
     for floats_ in (False, True):
         source = bpy.data.images.new("Painted", 4, 4, float_buffer=floats_)
-        edited_image(source, np.ones((4, 4, 4), np.float32), "New", tmp_path / str(floats_) / "new", pack=False)
+        edited_image(source, {0: np.ones((4, 4, 4), np.float32)}, "New", tmp_path / str(floats_) / "new", pack=False)
         assert list((tmp_path / str(floats_)).iterdir())

@@ -9,7 +9,7 @@ from PIL import Image
 
 from csd_addon.core import atlas as texels
 from csd_addon.core.mesh import MeshData, Normalization
-from csd_addon.worker.bake import bake, build_atlas, measure
+from csd_addon.worker.bake import Filling, bake, build_atlas, measure
 from csd_addon.worker.texture_run import write_png
 from tests import shapes
 
@@ -30,7 +30,8 @@ def baked(mesh: MeshData, size: int) -> tuple[np.ndarray, np.ndarray, dict, Norm
     atlas = build_atlas(mesh, normalization, (size, size))
     image, filled = bake(PositionField(), atlas)
     image = np.round(image * 255).astype(np.float32) / 255
-    return image, filled, measure(PositionField(), mesh, normalization, image, filled, atlas), normalization
+    figures = measure(PositionField(), {0: mesh}, normalization, {0: image}, [Filling.of(atlas)])
+    return image, filled, figures, normalization
 
 
 @pytest.mark.parametrize("make", [shapes.cube, shapes.torus, shapes.sphere])

@@ -10,9 +10,9 @@ import pytest
 from csd_addon.core.atlas import Shape, margin_width
 from csd_addon.core.color import decode_srgb, encode_srgb
 from csd_addon.core.mesh import MeshData, Normalization
-from csd_addon.core.source import EditSource
+from csd_addon.core.source import EditSource, Tile
 from csd_addon.worker.bake import Atlas, build_atlas
-from csd_addon.worker.canvas import Canvas
+from csd_addon.worker.canvas import Canvas, Texture
 from tests import shapes
 
 SQUARE = (64, 64)
@@ -23,16 +23,25 @@ def atlas_of(mesh: MeshData, shape: Shape = SQUARE) -> Atlas:
     return build_atlas(mesh, Normalization.of(mesh.positions), shape)
 
 
-def source_of(mesh: MeshData, shape: Shape = SQUARE, free: np.ndarray | None = None, **changes) -> EditSource:
+def source_of(
+    mesh: MeshData, shape: Shape = SQUARE, free: np.ndarray | None = None, *, corner_mask: np.ndarray | None = None,
+    **changes,
+) -> EditSource:  # fmt: skip
     """A grey source of ``mesh``. free: (T,) bool, the faces that may change; everything by default."""
     count = len(mesh.triangles)
     mask = np.repeat((np.ones(count) if free is None else free).astype(np.float32)[:, None], 3, axis=1)
-    pixels = np.full((*shape, 4), 0.5, np.float32)
-    return replace(EditSource(pixels, False, np.ones(count, bool), mask, np.ones((1, 1), np.float32)), **changes)
+    tile = Tile(np.full((*shape, 4), 0.5, np.float32), False, np.ones((1, 1), np.float32))
+    number = np.zeros(count, np.int32)
+    mask = mask if corner_mask is None else corner_mask
+    return EditSource({0: replace(tile, **changes)}, number, mesh.corner_uvs, mask)
+
+
+def texture_of(source: EditSource, mesh: MeshData) -> Texture:
+    return Texture.of(source, mesh, Normalization.of(mesh.positions))
 
 
 def canvas_of(mesh: MeshData, shape: Shape = SQUARE, free: np.ndarray | None = None, **changes) -> Canvas:
-    return Canvas.of(source_of(mesh, shape, free, **changes), mesh, atlas_of(mesh, shape))
+    return texture_of(source_of(mesh, shape, free, **changes), mesh).canvases[0]
 
 
 def sheet(columns: int, low: tuple[float, float] = (0, 0), high: tuple[float, float] = (1, 1)) -> MeshData:
@@ -296,3 +305,83 @@ def test_colours_beyond_white_are_seen_as_white() -> None:
     pixels = np.full((*SQUARE, 4), 7.5, np.float32)
     canvas = canvas_of(sheet(1), pixels=pixels, linear=True)
     assert (canvas.colors == 1).all() and (canvas.written(np.array([], int), np.zeros((0, 3))) == 7.5).all()
+
+
+def two_tiles() -> tuple[MeshData, EditSource]:
+    """A strip of three squares: red bytes on tile 1001, green light on the larger tile 1012, and none at all."""
+    mesh = sheet(3)
+    uvs = np.concatenate([sheet(1).corner_uvs] * 3)
+    red, green = np.ones((32, 32, 4), np.float32), np.ones((64, 128, 4), np.float32)
+    red[..., 1:3], green[..., ::2] = 0, 0
+    blank = np.ones((1, 1), np.float32)
+    tiles = {1001: Tile(red, False, blank), 1012: Tile(green, True, blank)}
+    number = np.repeat([1001, 1012, -1], 2).astype(np.int32)
+    return mesh, EditSource(tiles, number, uvs, np.ones((6, 3), np.float32))
+
+
+def test_each_face_shows_its_own_tile() -> None:
+    mesh, source = two_tiles()
+    texture = texture_of(source, mesh)
+    assert {n: canvas.shape for n, canvas in texture.canvases.items()} == {1001: (32, 32), 1012: (64, 128)}
+    triangle = np.random.default_rng(0).integers(6, size=300)
+    share = np.random.default_rng(1).dirichlet((1, 1, 1), 300)
+    for width in (0.0, 0.1):
+        colors, weight = texture.look_up(triangle, share, width)
+        expected = np.float32([(1, 0, 0), (0, 1, 0), (0.5, 0.5, 0.5)])[triangle // 2]
+        error = float(np.abs(colors - expected).max())
+        print(f"largest error {error:.1e}, tolerance 1e-6")
+        assert error < 1e-6 and np.allclose(weight, triangle < 4, atol=1e-6)
+
+
+def test_a_mask_holds_in_each_tile_and_may_leave_one_of_them_out() -> None:
+    mesh, source = two_tiles()
+    mask = source.corner_mask.copy()
+    mask[:2] = 0
+    texture = texture_of(replace(source, corner_mask=mask), mesh)
+    assert (texture.canvases[1001].weight == 0).all() and (texture.canvases[1012].weight[:, 4:] == 1).all()
+    black = np.zeros((2, 2), np.float32)
+    tiles = {n: replace(tile, painted=black) for n, tile in source.tiles.items()}
+    texture = texture_of(replace(source, tiles={**tiles, 1001: source.tiles[1001]}), mesh)
+    assert (texture.canvases[1001].weight == 1).all() and (texture.canvases[1012].weight == 0).all()
+    with pytest.raises(ValueError, match="The mask leaves no texel of the texture free"):
+        texture_of(replace(source, tiles=tiles), mesh)
+
+
+def test_a_sample_is_as_wide_as_the_texels_of_its_own_tile() -> None:
+    # 32 and 128 texels along the same length: one blurs a chessboard of single texels where the other sees it.
+    mesh, source = two_tiles()
+    tiles = {}
+    for number, edge in ((1001, 32), (1012, 128)):
+        pixels = np.ones((edge, edge, 4), np.float32)
+        pixels[..., :3] = (np.indices((edge, edge)).sum(axis=0) % 2)[..., None]
+        tiles[number] = Tile(pixels, False, np.ones((1, 1), np.float32))
+    texture = texture_of(replace(source, tiles=tiles), mesh)
+    share = np.random.default_rng(1).dirichlet((3, 3, 3), 400)
+    width = Normalization.of(mesh.positions).scale / 32
+    spans = [float(np.ptp(texture.look_up(np.full(400, face), share, width)[0])) for face in (0, 2)]
+    print(f"contrast seen one texel of tile 1001 wide: {spans[0]:.2f} there, {spans[1]:.1e} on tile 1012")
+    assert spans[0] > 0.7 and spans[1] < 1e-6
+
+
+@pytest.mark.parametrize("shown", ["one image", "two tiles", "another image"])
+@pytest.mark.parametrize("smooth", [True, False])
+def test_a_border_along_a_seam_fades_where_the_surface_is_smooth(smooth: bool, shown: str) -> None:
+    # A strip whose halves are charts of their own, the left one kept; the seam is the left edge of the right chart.
+    mesh = sheet(4)
+    uvs = np.concatenate([sheet(2, (0.05, 0.1), (0.45, 0.9)).corner_uvs, sheet(2, (0.55, 0.1), (0.95, 0.9)).corner_uvs])
+    normals = mesh.corner_normals.copy()
+    if not smooth:
+        normals[4:] = (0, 0.6, 0.8)
+    mesh = replace(mesh, corner_uvs=uvs, corner_normals=normals)
+    source = source_of(mesh, (64, 64), np.arange(8) >= 4)
+    if shown != "one image":
+        number = np.where(np.arange(8) >= 4, 1002, 1001 if shown == "two tiles" else -1).astype(np.int32)
+        source = replace(source, number=number, tiles={n: source.tiles[0] for n in set(number.tolist()) - {-1}})
+    weight = next(c.weight for n, c in texture_of(source, mesh).canvases.items() if n in (0, 1002))
+    row, start = weight[32], int(0.55 * 64)
+    print(f"weights from the seam on: {row[start : start + 7].tolist()}")
+    assert (row[:30] == 0).all() and (row[start + 6 : 60] == 1).all(), "the right end and the rims stay free"
+    if smooth and shown != "another image":
+        assert row[start : start + 5].tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+    else:
+        assert (row[start + 1 :][:5] == 1).all()

@@ -12,9 +12,9 @@ import torch
 from csd_addon.core.color import encode_srgb
 from csd_addon.core.mesh import MeshData, Normalization
 from csd_addon.core.settings import Recipe, constant
-from csd_addon.core.source import EditSource
+from csd_addon.core.source import EditSource, Tile
 from csd_addon.worker.bake import build_atlas
-from csd_addon.worker.canvas import Canvas
+from csd_addon.worker.canvas import Texture
 from csd_addon.worker.control import Control
 from csd_addon.worker.editing import Editing, bake_edit, show_source
 from csd_addon.worker.guidance import score
@@ -67,10 +67,15 @@ def pixels_of(shape=(SIZE, SIZE)) -> np.ndarray:
     return (np.round(bricks * 255) / 255).astype(np.float32)
 
 
-def source_of(mesh: MeshData = MESH, **changes) -> EditSource:
+def source_of(
+    mesh: MeshData = MESH, *, shown: np.ndarray | None = None, corner_mask: np.ndarray | None = None, **changes
+) -> EditSource:
+    """shown: (T,) bool, the faces that show the image."""
     count = len(mesh.triangles)
-    everything = np.ones((count, 3), np.float32), np.ones((1, 1), np.float32)
-    return replace(EditSource(pixels_of(), False, np.ones(count, bool), *everything), **changes)
+    number = np.where(np.ones(count, bool) if shown is None else shown, 0, -1).astype(np.int32)
+    mask = np.ones((count, 3), np.float32) if corner_mask is None else corner_mask
+    tile = replace(Tile(pixels_of(), False, np.ones((1, 1), np.float32)), **changes)
+    return EditSource({0: tile}, number, mesh.corner_uvs, mask)
 
 
 class Case:
@@ -80,15 +85,14 @@ class Case:
         self, source: EditSource | None = None, recipe: Recipe = RECIPE, *, mesh: MeshData = MESH, seed: int = 0
     ) -> None:
         self.source = source or source_of(mesh)
-        shown = self.source.shown
-        part = MeshData(mesh.positions, *(v[shown] for v in (mesh.triangles, mesh.corner_normals, mesh.corner_uvs)))
         normalization = Normalization.of(mesh.positions)
-        self.atlas = build_atlas(part, normalization, self.source.pixels.shape[:2])
-        self.canvas = Canvas.of(replace(self.source, corner_mask=self.source.corner_mask[shown]), part, self.atlas)
+        self.texture = Texture.of(self.source, mesh, normalization)
+        self.canvas = self.texture.canvases[0]
+        self.atlas, self.pixels = self.canvas.atlas(), self.canvas.tile.pixels
         generator = torch.Generator().manual_seed(seed)
         views = sample_pool(Surface.of(mesh, normalization), recipe, generator, ())
         edge = recipe.resolution * recipe.supersample
-        self.pool = [show_source(view, self.canvas, mesh, normalization, edge) for view in views]
+        self.pool = [show_source(view, self.texture, edge) for view in views]
         self.editing = Editing(
             WordTeacher(), self.pool, recipe, target="target", remove="removed", loss="csd", generator=generator
         )
@@ -104,7 +108,7 @@ class Case:
     def change(self) -> np.ndarray:
         """(n, 3) what the edit added to the encoded colours of the texels inside the charts."""
         pixels, _ = self.bake()
-        return (pixels[..., :3] - self.source.pixels[..., :3])[self.atlas.chart]
+        return (pixels[..., :3] - self.pixels[..., :3])[self.atlas.chart]
 
 
 def half(mesh: MeshData = MESH) -> np.ndarray:
@@ -207,18 +211,18 @@ def test_replacing_ends_at_the_one_colour_that_the_theory_names(tmp_path: Path) 
     case = Case(recipe=replace(RECIPE, iterations=200)).run(tmp_path)
     pixels, changed = case.bake()
     inside = pixels[..., :3][case.atlas.chart]
-    before = source_of().pixels[..., :3][case.atlas.chart]
+    before = pixels_of()[..., :3][case.atlas.chart]
     print(f"mean {inside.mean():.4f}, expected 0.65 +- 0.015; spread {inside.std():.4f}, before {before.std():.4f}")
     assert inside.mean() == pytest.approx(0.65, abs=0.015) and inside.std() < before.std() / 2
     assert changed[case.atlas.chart].all()
-    assert pixels[..., 3].tobytes() == case.source.pixels[..., 3].tobytes(), "alpha is not ours"
+    assert pixels[..., 3].tobytes() == case.pixels[..., 3].tobytes(), "alpha is not ours"
 
 
 def test_keeping_shifts_the_colours_and_leaves_the_pattern(tmp_path: Path) -> None:
     # source + (target - removed) w1 / kappa: the same everywhere. Pixels at the silhouette, half of them background,
     # ask the surface for more.
     case = Case(recipe=replace(RECIPE, iterations=200, reference=True)).run(tmp_path)
-    change, bricks = case.change(), case.source.pixels[..., :3][case.atlas.chart]
+    change, bricks = case.change(), case.pixels[..., :3][case.atlas.chart]
     print(f"change {change.mean():.4f}, expected 0.1 +- 0.01; spread {change.std():.4f}, bricks {bricks.std():.4f}")
     assert change.mean() == pytest.approx(0.1, abs=0.01) and change.std() < bricks.std() / 3
 
@@ -253,7 +257,7 @@ def _faces(chosen: np.ndarray) -> MeshData:
 def test_the_margin_beside_changed_texels_follows_them_and_no_other_margin_does(tmp_path: Path) -> None:
     case = Case(source_of(corner_mask=half(), pixels=pixels_of((96, 96))), SHORT).run(tmp_path)
     got, changed = case.bake()
-    filled, before = case.atlas.filled(), case.source.pixels
+    filled, before = case.atlas.filled(), case.pixels
     (rows,) = np.nonzero(~filled[:48, 70])
     assert len(rows) > 1, "there is a margin above the chart"
     for row in rows:
@@ -275,7 +279,7 @@ def test_a_face_that_shows_another_image_never_changes(tmp_path: Path) -> None:
     others = build_atlas(other, normalization, (SIZE, SIZE)).chart
     center = others & np.roll(others, 6, 0) & np.roll(others, -6, 0) & np.roll(others, 6, 1) & np.roll(others, -6, 1)
     assert center.sum() > 10 and not changed[center].any()
-    assert got[center].tobytes() == case.source.pixels[center].tobytes() and changed[case.atlas.chart].all()
+    assert got[center].tobytes() == case.pixels[center].tobytes() and changed[case.atlas.chart].all()
     for view in case.pool:
         elsewhere = ~shown[view.gbuffer.triangle.numpy()]
         assert (view.shown.numpy() == ~elsewhere).all() and (view.colors.numpy()[elsewhere] == 0.5).all()
