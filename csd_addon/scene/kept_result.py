@@ -1,0 +1,70 @@
+"""Whether the kept result of an earlier job still fits the object that it is to be put on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ..core.mesh import MeshData
+from ..core.settings import JobSettings
+from ..core.source import EditSource
+from .original import Original, find_original, read_source
+from .read_mesh import read_mesh, require_mesh
+from .unwrap import LAYER_NAME, take_layer, unwrap_into_new_layer
+
+# UVs are 32-bit floats that were stored as they are; a modifier may round them differently after a change elsewhere.
+_TOLERANCE = 1e-5
+
+
+def fitting_uvs(obj: bpy.types.Object, mesh: Path, uv_map: str) -> np.ndarray | None:
+    """The UV layer that ``obj`` lacks by now and the job had made, as from ``take_layer``; None if it has the layer.
+
+    Raises ``ValueError`` with a sentence unless ``obj`` has (or is unwrapped into) the UVs that the job's file ``mesh``
+    was read with. The shape may be another: a pose or a sculpted detail leaves the texture where it was.
+    """
+    require_mesh(obj)
+    missing = uv_map not in obj.data.uv_layers
+    if missing and uv_map != LAYER_NAME:
+        raise ValueError(f"'{obj.name}' has no UV map '{uv_map}', which this texture was made for.")
+    if missing:
+        unwrap_into_new_layer(obj)
+    try:
+        _require_same(obj.name, uv_map, MeshData.load(mesh).corner_uvs, read_mesh(obj, uv_map).corner_uvs)
+    finally:
+        uvs = take_layer(obj, uv_map) if missing else None
+    return uvs
+
+
+def _require_same(name: str, uv_map: str, kept: np.ndarray, now: np.ndarray) -> None:
+    if kept.shape != now.shape:
+        raise ValueError(
+            f"'{name}' has {len(now)} triangles and this texture was made for {len(kept)}: the mesh has changed, "
+            "or it is another one. Recall the settings and make the texture anew."
+        )
+    if not np.allclose(kept, now, rtol=0, atol=_TOLERANCE):
+        raise ValueError(
+            f"The UV map '{uv_map}' of '{name}' has changed since this texture was made. Recall the settings and "
+            "make the texture anew."
+        )
+
+
+def same_original(obj: bpy.types.Object, settings: JobSettings, source: Path) -> Original:
+    """What an edit of ``obj`` starts from now, if that is what the job's file ``source`` holds.
+
+    Raises ``ValueError`` with a sentence if ``obj`` shows another texture.
+    """
+    original = find_original(obj, settings)
+    if not _same_pixels(EditSource.load(source), read_source(obj, original, settings)):
+        raise ValueError(
+            f"This edit started from another texture than the one that '{obj.name}' shows now: go back to that one "
+            "first."
+        )
+    return original
+
+
+def _same_pixels(kept: EditSource, now: EditSource) -> bool:
+    if kept.tiles.keys() != now.tiles.keys():
+        return False
+    return all(np.array_equal(tile.pixels, now.tiles[number].pixels) for number, tile in kept.tiles.items())

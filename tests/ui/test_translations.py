@@ -1,0 +1,139 @@
+"""Every English text of ours that Blender shows has its Chinese one: those of registered classes and properties, and
+those that stand in the source of ``ui/`` as text of a label, a button, a question or a message.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import bpy
+import pytest
+
+import csd_addon
+from csd_addon.ui import translations
+from csd_addon.ui.preferences import preferences_class
+from csd_addon.ui.properties import NAMES
+from tests.ui.conftest import NAME
+
+pytestmark = pytest.mark.usefixtures("addon")
+
+UI = Path(translations.__file__).parent
+CHINESE = translations.texts("zh_HANS")
+# As Blender names them, also where it was built without its languages.
+LOCALES = {"zh_HANS", *bpy.app.translations.locales}
+# Arguments of Blender's functions that are shown and translated by Blender itself.
+SHOWN = {"text", "title", "message", "confirm_text", "heading"}
+# Functions whose first argument is shown: Blender's that translate it now, mark it for later, or say it.
+SPEAKING = {"translated", "marked", "poll_message_set"}
+
+
+def registered() -> Iterator[tuple[str, str]]:
+    """(where, text) of all classes of ours: labels, tooltips, properties, choices."""
+    for name in (name for name in dir(bpy.types) if name.startswith("CSD_PT_")):
+        yield name, getattr(bpy.types, name).bl_label
+    for name in dir(bpy.ops.csd):
+        rna = getattr(bpy.ops.csd, name).get_rna_type()
+        yield from ((name, rna.name), (name, rna.description), *properties(name, rna))
+    settings = bpy.context.scene.csd
+    for name, group in (("csd", settings), ("guidance", settings.guidance), ("preferences", preferences_class)):
+        yield from properties(name, group.bl_rna)
+
+
+def properties(owner: str, rna: bpy.types.Struct) -> Iterator[tuple[str, str]]:
+    inherited = {"rna_type", *rna.base.properties.keys()} if rna.base else {"rna_type"}
+    for prop in (prop for prop in rna.properties if prop.identifier not in inherited and not prop.is_hidden):
+        choices = prop.enum_items_static if prop.type == "ENUM" else ()
+        for shown in (prop, *choices) if prop.type != "POINTER" else ():
+            yield from ((f"{owner}.{prop.identifier}", text) for text in (shown.name, shown.description))
+
+
+def written() -> Iterator[tuple[str, str]]:
+    """(where, text) of what stands in the source as a plain string that Blender shows."""
+    for path in sorted(UI.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                for text in texts_of(node):
+                    yield f"{path.name}:{node.lineno}", text
+
+
+def texts_of(call: ast.Call) -> Iterator[str]:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    shown = [keyword.value for keyword in call.keywords if keyword.arg in SHOWN]
+    if name in SPEAKING:
+        shown += call.args[:1]
+    if any(k.arg == "translate" and getattr(k.value, "value", True) is False for k in call.keywords):
+        # What is translated by hand inside is a call of its own.
+        shown = []
+    for value in shown:
+        yield from (n.value for n in constants(value))
+
+
+def constants(value: ast.expr) -> Iterator[ast.Constant]:
+    """The strings that ``value`` may be; not those inside of a call or an f-string."""
+    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+        yield value
+    elif isinstance(value, ast.IfExp):
+        yield from (*constants(value.body), *constants(value.orelse))
+
+
+def needs_words(text: str) -> bool:
+    """Whether there is something to translate: a bare gap is none, nor is an abbreviation."""
+    return bool(re.search("[A-Za-z]{2}", text)) and not re.fullmatch("[A-Z]{2,4}", text)
+
+
+def test_every_text_has_its_chinese_one() -> None:
+    found = [*registered(), *written()]
+    missing = sorted({(text, where) for where, text in found if needs_words(text) and text not in CHINESE})
+    print(f"{len({text for _, text in found})} texts")
+    assert not missing, "\n".join(f"{where}: {text!r}" for text, where in missing)
+
+
+def test_no_text_is_translated_twice() -> None:
+    for path in (UI / "languages").glob("*.json"):
+        groups = json.loads(path.read_text("utf-8"))
+        every = [english for group in groups.values() for english in group]
+        assert len(every) == len(set(every)) == len(translations.texts(path.stem)) and path.stem in LOCALES
+
+
+def test_nothing_is_translated_that_is_not_said() -> None:
+    said = {text for _, text in (*registered(), *written())}
+    assert not sorted(set(CHINESE) - said)
+
+
+def test_translations_keep_the_gaps_and_are_chinese() -> None:
+    for english, chinese in CHINESE.items():
+        gaps = [[f for _, f, _, _ in string.Formatter().parse(text) if f is not None] for text in (english, chinese)]
+        assert len(gaps[0]) == len(gaps[1]), english
+        assert re.search("[\u4e00-\u9fff]", chinese), english
+        assert not re.search(r"[,;:!?]\s|\.$", chinese), f"western punctuation: {chinese}"
+        assert english == english.strip() and chinese == chinese.strip()
+
+
+def test_blender_speaks_chinese_and_stops(home: Path) -> None:
+    view = bpy.context.preferences.view
+    if "zh_HANS" not in bpy.app.translations.locales:
+        pytest.skip("this Blender was built without its languages")
+    before = view.language, view.use_translate_interface
+    try:
+        view.language, view.use_translate_interface = "zh_HANS", True
+        said = bpy.app.translations.pgettext_iface
+        assert said("Stop and Keep", "Operator") == CHINESE["Stop and Keep"] != "Stop and Keep"
+        assert said(bpy.types.CSD_PT_history.bl_label) == CHINESE["History"]
+        csd_addon.unregister()
+        assert said("Stop and Keep", "Operator") == "Stop and Keep"
+        csd_addon.register(NAME)
+    finally:
+        view.language, view.use_translate_interface = before
+
+
+def test_the_search_sees_a_planted_text() -> None:
+    call = ast.parse("layout.label(text='one' if x else 'two', icon='X')").body[0].value
+    assert list(texts_of(call)) == ["one", "two"]
+    assert list(texts_of(ast.parse("cls.poll_message_set('three')").body[0].value)) == ["three"]
+    assert list(texts_of(ast.parse("row.label(text='four', translate=False)").body[0].value)) == []
+    assert NAMES and any(where.endswith(".prompt") for where, _ in registered())
