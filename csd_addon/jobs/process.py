@@ -69,7 +69,8 @@ class WorkerProcess:
         with open(log, "ab") as stream:
             self._child: subprocess.Popen[bytes] = subprocess.Popen(
                 list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, cwd=cwd,
-                env=worker_environment(os.environ), **own_group(),
+                # Unbuffered: what a lost worker can't read would be written again, and fail, at the interpreter's end.
+                bufsize=0, env=worker_environment(os.environ), **own_group(),
             )  # fmt: skip
         assert self._child.stdin and self._child.stdout
         self._stdin: IO[bytes] = self._child.stdin
@@ -90,7 +91,6 @@ class WorkerProcess:
         """Write one message. A worker that is gone is noticed by ``exit_code``, not here."""
         with contextlib.suppress(BrokenPipeError, OSError, ValueError):
             self._stdin.write(encode(message))
-            self._stdin.flush()
 
     def receive(self) -> list[Message]:
         """All complete messages since the last call; never blocks.

@@ -45,7 +45,10 @@ Event = Message | Launched | StopRequested | CancelRequested | WorkerLost
 
 @dataclass(frozen=True)
 class JobState:
-    """All that a panel or a script needs to show. status: see the module's picture."""
+    """All that a panel or a script needs to show. status: see the module's picture.
+
+    preview: path of the newest one. previews: how many there were; the path stays the same.
+    """
 
     status: str = "new"
     phase: str = ""
@@ -56,6 +59,7 @@ class JobState:
     norms: tuple[tuple[str, float], ...] = ()
     memory_mb: float = 0.0
     preview: str = ""
+    previews: int = 0
     warnings: tuple[str, ...] = ()
     error: Error | None = None
     done: Done | None = None
@@ -93,7 +97,7 @@ def transition(state: JobState, event: Event) -> JobState:
                 norms=tuple(norms.items()), memory_mb=memory_mb,
             )  # fmt: skip
         case Preview(path):
-            return replace(state, preview=path)
+            return replace(state, preview=path, previews=state.previews + 1)
         case Warning(sentence):
             return replace(state, warnings=(*state.warnings, sentence))
         case Error():

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import bpy
 import numpy as np
 
+from .compare import show_after
 from .compat import disable_nodes, enable_nodes
 from .texture_nodes import (
     BEFORE,
@@ -24,10 +25,10 @@ from .texture_nodes import (
     step_of,
 )
 
-_ORIGINAL = "csd_original"
+ORIGINAL = "csd_original"
 # On a material that we made: "slot" where we added its slot too, else "material".
-_CREATED = "csd_created"
-_NODELESS = "csd_had_no_nodes"
+CREATED = "csd_created"
+NODELESS = "csd_had_no_nodes"
 # On an image: the job that made it.
 _JOB = "csd_job"
 
@@ -38,12 +39,13 @@ def apply_texture(obj: bpy.types.Object, image: bpy.types.Image, uv_map: str, jo
     A texture that we put there before is replaced, with all its edits. job: what ``job_of(image)`` returns from now
     on. Returns sentences about what the artist may not expect (a material that had to be copied or created).
     """
+    show_after(obj)
     notes: list[str] = []
-    _ensure_slot(obj, notes)
-    materials = _own_materials(obj, obj.material_slots, notes)
+    ensure_slot(obj, notes)
+    materials = own_materials(obj, obj.material_slots, notes)
     former = {picture for material in materials for picture in add_nodes(material, image, uv_map, 1)}
     image[_JOB] = job
-    _remove_unused(bpy.data.images, former)
+    remove_unused(bpy.data.images, former)
     return notes
 
 
@@ -55,18 +57,19 @@ def apply_edit(
     A material that lies in further slots of ``obj`` changes there too. An object without slots gets one; ``slots``
     is then of no account. Returns sentences like ``apply_texture``. Raises ``ValueError`` if there is no such slot.
     """
+    show_after(obj)
     notes: list[str] = []
-    if _ensure_slot(obj, notes):
+    if ensure_slot(obj, notes):
         slots = (0,)
     if not slots or not set(slots) <= set(range(len(obj.material_slots))):
         raise ValueError(f"'{obj.name}' has no material slots {list(slots)}; it has {len(obj.material_slots)} of them.")
     step = max(map(step_of, _materials(obj)), default=0) + 1
     materials = {obj.material_slots[index].material for index in slots} - {None}
     chosen = [slot for i, slot in enumerate(obj.material_slots) if i in slots or slot.material in materials]
-    owned = _own_materials(obj, chosen, notes)
+    owned = own_materials(obj, chosen, notes)
     former = {picture for material in owned for picture in edit_nodes(material, image, uv_map, step)}
     image[_JOB] = job
-    _remove_unused(bpy.data.images, former)
+    remove_unused(bpy.data.images, former)
     return notes
 
 
@@ -79,20 +82,22 @@ def undo_edit(obj: bpy.types.Object) -> str:
     step = max(map(step_of, _materials(obj)), default=0)
     if not step:
         raise ValueError(f"'{obj.name}' carries no texture of ours, so there is no edit to undo.")
+    show_after(obj)
     undone = {material for material in _materials(obj) if step_of(material) == step}
     indices = [i for i, slot in enumerate(obj.material_slots) if slot.material in undone]
     edited = {material for material in undone if BEFORE in own_node(material, "image")}
     images = {step_back(material) for material in edited} | _take_away(obj, undone - edited)
-    _remove_unused(bpy.data.images, images - {None})
+    remove_unused(bpy.data.images, images - {None})
     names = (shown_name(slot.material) for i, slot in enumerate(obj.material_slots) if i in indices and slot.material)
     return next(filter(None, names), "")
 
 
 def revert(obj: bpy.types.Object) -> int:
     """Remove all that was added to ``obj``, edits included. Returns the number of materials that were put back."""
+    show_after(obj)
     materials = {material for material in _materials(obj) if own_nodes(material)}
     count = len(materials)
-    _remove_unused(bpy.data.images, _take_away(obj, materials))
+    remove_unused(bpy.data.images, _take_away(obj, materials))
     return count
 
 
@@ -107,6 +112,11 @@ def base_color_image(obj: bpy.types.Object) -> bpy.types.Image | None:
     return next((node.image for node in nodes if node), None)
 
 
+def carries_texture(obj: bpy.types.Object) -> bool:
+    """Whether ``obj`` carries a texture of ours, even while it shows what was there before (``compare``)."""
+    return any(own_node(material, "image") for material in _materials(obj))
+
+
 def is_edited(obj: bpy.types.Object) -> bool:
     """Whether ``undo_edit`` goes back to another texture of ours; otherwise it goes where ``revert`` goes."""
     nodes = (own_node(material, "image") for material in _materials(obj))
@@ -118,7 +128,7 @@ def _materials(obj: bpy.types.Object) -> list[bpy.types.Material]:
     return list(dict.fromkeys(slot.material for slot in obj.material_slots if slot.material))
 
 
-def _ensure_slot(obj: bpy.types.Object, notes: list[str]) -> bool:
+def ensure_slot(obj: bpy.types.Object, notes: list[str]) -> bool:
     """Give an object without material slots one; returns whether it had none."""
     if obj.material_slots:
         return False
@@ -127,7 +137,7 @@ def _ensure_slot(obj: bpy.types.Object, notes: list[str]) -> bool:
     return True
 
 
-def _own_materials(
+def own_materials(
     obj: bpy.types.Object, slots: Iterable[bpy.types.MaterialSlot], notes: list[str]
 ) -> set[bpy.types.Material]:
     """The materials in ``slots`` after each of them has become one that only ``obj`` uses."""
@@ -141,7 +151,7 @@ def _own_materials(
 def _new_material(obj: bpy.types.Object, created: str) -> bpy.types.Material:
     material = bpy.data.materials.new(obj.name)
     enable_nodes(material)
-    material[_CREATED] = created
+    material[CREATED] = created
     return material
 
 
@@ -160,11 +170,16 @@ def _own_material(
         slot.material = copies[material]
     elif material.library or _used_elsewhere(material, obj):
         slot.material = copies[material] = material.copy()
-        slot.material[_ORIGINAL] = material
+        slot.material[ORIGINAL] = material
         why = "comes from a library" if material.library else "is used by other objects too"
         notes.append(f"The material '{material.name}' {why}; '{obj.name}' got its own copy.")
     if enable_nodes(slot.material):
-        slot.material[_NODELESS] = True
+        slot.material[NODELESS] = True
+
+
+def shared_materials(obj: bpy.types.Object) -> list[bpy.types.Material]:
+    """The materials of ``obj`` that other objects use too, so that ``obj`` needs copies before a texture."""
+    return [material for material in _materials(obj) if material.users > 1 and _used_elsewhere(material, obj)]
 
 
 def _used_elsewhere(material: bpy.types.Material, obj: bpy.types.Object) -> bool:
@@ -176,22 +191,22 @@ def _take_away(obj: bpy.types.Object, materials: set[bpy.types.Material]) -> set
     """Give ``materials`` back as they were before us; returns the images that we showed on them."""
     images = {picture for material in materials for picture in remove_nodes(material)}
     for slot in [slot for slot in obj.material_slots if slot.material in materials]:
-        _give_back(obj, slot)
-    _remove_unused(bpy.data.materials, materials)
+        give_back(obj, slot)
+    remove_unused(bpy.data.materials, materials)
     return images
 
 
-def _give_back(obj: bpy.types.Object, slot: bpy.types.MaterialSlot) -> None:
+def give_back(obj: bpy.types.Object, slot: bpy.types.MaterialSlot) -> None:
     """Put into ``slot`` what was there before; a slot that we added goes too, unless there are more by now."""
     material = slot.material
-    if _ORIGINAL in material:
-        slot.material = material[_ORIGINAL]
-    elif _CREATED in material:
+    if ORIGINAL in material:
+        slot.material = material[ORIGINAL]
+    elif CREATED in material:
         slot.material = None
-        if material[_CREATED] == "slot" and len(obj.material_slots) == 1:
+        if material[CREATED] == "slot" and len(obj.material_slots) == 1:
             _remove_slots(obj.data)
-    elif _NODELESS in material:
-        del material[_NODELESS]
+    elif NODELESS in material:
+        del material[NODELESS]
         disable_nodes(material)
 
 
@@ -206,7 +221,7 @@ def _remove_slots(mesh: bpy.types.Mesh) -> None:
         mesh.polygons.foreach_set("material_index", indices)
 
 
-def _remove_unused(collection: bpy.types.bpy_prop_collection, blocks: Iterable[bpy.types.ID]) -> None:
+def remove_unused(collection: bpy.types.bpy_prop_collection, blocks: Iterable[bpy.types.ID]) -> None:
     for block in blocks:
         if block.users == 0:
             collection.remove(block)

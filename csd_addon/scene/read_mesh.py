@@ -122,3 +122,11 @@ def _oriented(mesh: MeshData, obj: bpy.types.Object) -> MeshData:
     lengths = np.linalg.norm(normals, axis=2, keepdims=True)
     normals = (normals / np.where(lengths > 0, lengths, 1)).astype(np.float32)
     return MeshData(positions, mesh.triangles[:, order], normals[:, order], mesh.corner_uvs[:, order])
+
+
+def is_same_surface(one: MeshData, other: MeshData) -> bool:
+    """Whether both are the same triangles at the same place, in space and in the UV map."""
+    if not np.array_equal(one.triangles, other.triangles) or one.positions.shape != other.positions.shape:
+        return False
+    pairs = ((one.positions, other.positions), (one.corner_uvs, other.corner_uvs))
+    return all(np.allclose(a, b, atol=1e-5, equal_nan=True) for a, b in pairs)

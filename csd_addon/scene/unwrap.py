@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import bpy
 import numpy as np
@@ -25,17 +25,46 @@ def unwrap_into_new_layer(obj: bpy.types.Object) -> str:
     if not mesh.is_editable:
         raise ValueError(f"'{obj.name}' comes from a linked library and has no UV map; make it local first.")
     with _object_mode():
-        uvs = _smart_project(mesh)
-        had_layers = len(mesh.uv_layers) > 0
-        layer = mesh.uv_layers.new(name=LAYER_NAME, do_init=False)
-        if layer is None:
-            raise ValueError(f"'{obj.name}' can't take another UV map; remove one of its {len(mesh.uv_layers)} layers.")
-        layer.uv.foreach_set("vector", uvs)
-        if not had_layers:
-            layer.active_render = True
-        mesh.update()
-        # Leaving this block may enter Edit Mode again, which invalidates ``layer``.
-        return layer.name
+        return _new_layer(obj, LAYER_NAME, _smart_project(mesh))
+
+
+def _new_layer(obj: bpy.types.Object, name: str, uvs: np.ndarray) -> str:
+    mesh = obj.data
+    had_layers = len(mesh.uv_layers) > 0
+    layer = mesh.uv_layers.new(name=name, do_init=False)
+    if layer is None:
+        raise ValueError(f"'{obj.name}' can't take another UV map; remove one of its {len(mesh.uv_layers)} layers.")
+    layer.uv.foreach_set("vector", uvs)
+    if not had_layers:
+        layer.active_render = True
+    mesh.update()
+    # A copy: entering Edit Mode again invalidates ``layer``.
+    return str(layer.name)
+
+
+def take_layer(obj: bpy.types.Object, name: str) -> np.ndarray:
+    """Remove the UV layer ``name`` from ``obj``; returns its flat float32 UVs for ``put_layer``."""
+    with _object_mode() if obj.data.is_editmode else nullcontext():
+        layer = obj.data.uv_layers[name]
+        uvs = np.empty(2 * len(obj.data.loops), np.float32)
+        layer.uv.foreach_get("vector", uvs)
+        obj.data.uv_layers.remove(layer)
+    return uvs
+
+
+def put_layer(obj: bpy.types.Object, name: str, uvs: np.ndarray) -> bool:
+    """Give ``obj`` the UV layer that ``take_layer`` took, unless it has it; returns whether it was missing.
+
+    Raises ``ValueError`` with a sentence if the mesh has other faces by now, or no room for another layer.
+    """
+    mesh = obj.data
+    if name in mesh.uv_layers:
+        return False
+    with _object_mode() if mesh.is_editmode else nullcontext():
+        if 2 * len(mesh.loops) != len(uvs):
+            raise ValueError(f"The faces of '{obj.name}' have changed meanwhile, so its new UV map no longer fits.")
+        _new_layer(obj, name, uvs)
+    return True
 
 
 @contextmanager

@@ -4,20 +4,50 @@ from __future__ import annotations
 
 import bpy
 
-from . import command, driver, operators, panels, preferences, properties, session
+from . import (
+    command,
+    diagnostics,
+    driver,
+    guidance,
+    history,
+    operators,
+    panels,
+    past_runs,
+    preferences,
+    presets,
+    progress,
+    properties,
+    result_operators,
+    runtime_operators,
+    session,
+    subpanels,
+    translations,
+)
 
 _CLASSES = (
+    guidance.CSD_PG_guidance,
     properties.CSD_PG_settings,
     preferences.preferences_class,
     operators.CSD_OT_texture,
     operators.CSD_OT_edit,
-    operators.CSD_OT_undo_edit,
     operators.CSD_OT_stop_and_keep,
     operators.CSD_OT_cancel,
-    operators.CSD_OT_revert,
-    operators.CSD_OT_install_runtime,
-    operators.CSD_OT_copy_log,
+    operators.CSD_OT_drop,
+    operators.CSD_OT_resume,
+    operators.CSD_OT_dismiss,
+    result_operators.CSD_OT_new_seed,
+    result_operators.CSD_OT_compare,
+    result_operators.CSD_OT_undo_edit,
+    result_operators.CSD_OT_revert,
+    runtime_operators.CSD_OT_install_runtime,
+    runtime_operators.CSD_OT_copy_log,
     panels.CSD_PT_main,
+    subpanels.CSD_PT_views,
+    subpanels.CSD_PT_guidance,
+    subpanels.CSD_PT_output,
+    *history.CLASSES,
+    *presets.CLASSES,
+    diagnostics.CSD_PT_diagnostics,
 )
 
 
@@ -27,15 +57,24 @@ def register(package: str) -> None:
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.csd = bpy.props.PointerProperty(type=properties.CSD_PG_settings)
-    bpy.app.handlers.load_pre.append(session.on_load)
+    bpy.types.STATUSBAR_HT_header.append(progress.draw_status)
+    for name, handler in session.HANDLERS:
+        getattr(bpy.app.handlers, name).append(handler)
+    past_runs.register()
+    translations.register()
     command.register()
 
 
 def unregister() -> None:
     """Take everything back in reverse order and end the worker."""
     command.unregister()
-    bpy.app.handlers.load_pre.remove(session.on_load)
+    translations.unregister()
+    past_runs.unregister()
+    for name, handler in session.HANDLERS:
+        getattr(bpy.app.handlers, name).remove(handler)
+    bpy.types.STATUSBAR_HT_header.remove(progress.draw_status)
     session.end()
+    session.forget_all()
     driver.stop_worker()
     del bpy.types.Scene.csd
     for cls in reversed(_CLASSES):

@@ -1,8 +1,10 @@
 """The add-on's preferences: the state of the runtime and its installation."""
 
 import bpy
+from bpy.app.translations import pgettext_iface as translated
 
-from . import session
+from ..runtime.named import named_python
+from . import obstacles
 
 
 class preferences_class(bpy.types.AddonPreferences):  # noqa: N801 (its bl_idname is set when registering)
@@ -12,5 +14,18 @@ class preferences_class(bpy.types.AddonPreferences):  # noqa: N801 (its bl_idnam
 
     def draw(self, context: bpy.types.Context) -> None:
         column = self.layout.column()
-        column.label(text=session.runtime_sentence())
-        column.operator("csd.install_runtime", icon="IMPORT")
+        ready = obstacles.runtime_ready()
+        column.label(text=runtime_sentence(), icon="CHECKMARK" if ready else "INFO", translate=False)
+        if not bpy.app.online_access:
+            text = translated("Online access is off; Preferences > System > Network allows it.")
+            column.label(text=text, icon="INTERNET_OFFLINE", translate=False)
+        column.operator("csd.install_runtime", text="Install Again" if ready else "Install Runtime", icon="IMPORT")
+
+
+def runtime_sentence() -> str:
+    """The state of the worker's environment; looks at files only, so ``draw`` may call it."""
+    if named := named_python():
+        return translated("The worker runs in {}.").format(named)
+    if folders := obstacles.environments():
+        return translated("The texture runtime is installed in {}.").format(folders[0])
+    return translated("The texture runtime is not installed yet (PyTorch, diffusers, transformers; about 1 GB).")

@@ -7,7 +7,7 @@ because Blender reads them when a class is registered.
 from dataclasses import fields
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from ..core.settings import (
     DEVICES,
@@ -19,6 +19,7 @@ from ..core.settings import (
     STRENGTH_RANGE,
     JobSettings,
 )
+from .guidance import CSD_PG_guidance, expert
 
 _DEFAULT = {f.name: f.default for f in fields(JobSettings)}
 
@@ -39,7 +40,8 @@ _KEEP_TIPS = {
 
 
 def _items(names: tuple[str, ...], tips: dict[str, str]) -> list[tuple[str, str, str]]:
-    return [(name, name.upper() if len(name) < 5 else name.title(), tips.get(name, "")) for name in names]
+    short = ("cpu", "cuda", "mps", "csd", "sds")
+    return [(name, name.upper() if name in short else name.title(), tips.get(name, "")) for name in names]
 
 
 class SettingsMixin:
@@ -107,8 +109,72 @@ class SettingsMixin:
 NAMES = tuple(SettingsMixin.__annotations__)
 
 
+# identifier, name, tooltip, icon, number: how the panel says what the text ``mask`` means (``scene.mask``).
+MASK_KINDS = (
+    ("EVERYWHERE", "Everywhere", "The whole texture may change", "WORLD", 0),
+    ("FACES", "Selected Faces", "Only the faces that are selected in Edit Mode may change", "FACESEL", 1),
+    ("GROUP", "Vertex Group", "Only where a vertex group has weight, softly", "GROUP_VERTEX", 2),
+    ("MATERIAL", "Material Slot", "Only the faces of a material may change", "MATERIAL", 3),
+    ("IMAGE", "Painted Image", "Only where an image is white", "TEXTURE", 4),
+    ("NAME", "By Name", "A vertex group, an image, a file or a material, whichever has this name", "FONT_DATA", 5),
+)
+_WORDS = {"EVERYWHERE": "", "FACES": "faces", "GROUP": "group:", "MATERIAL": "material:", "IMAGE": "image:", "NAME": ""}
+
+
+def mask_kind(mask: str) -> str:
+    """Which of ``MASK_KINDS`` the text ``mask`` is."""
+    whole = {"": "EVERYWHERE", "faces": "FACES"}
+    kinds = (kind for kind in ("GROUP", "MATERIAL", "IMAGE") if mask.startswith(_WORDS[kind]))
+    return whole.get(mask) or next(kinds, "NAME")
+
+
+def _get_kind(group: bpy.types.PropertyGroup) -> int:
+    return next(number for name, _, _, _, number in MASK_KINDS if name == mask_kind(group.mask))
+
+
+def _set_kind(group: bpy.types.PropertyGroup, number: int) -> None:
+    kind = MASK_KINDS[number][0]
+    # Without any text it would be everywhere.
+    group.mask = "?" if kind == "NAME" else _WORDS[kind]
+
+
+def _get_name(group: bpy.types.PropertyGroup) -> str:
+    return group.mask.removeprefix(_WORDS[mask_kind(group.mask)])
+
+
+def _set_name(group: bpy.types.PropertyGroup, name: str) -> None:
+    group.mask = _WORDS[mask_kind(group.mask)] + name
+
+
 class CSD_PG_settings(SettingsMixin, bpy.types.PropertyGroup):
-    """``scene.csd``."""
+    """``scene.csd``: the settings, and what only the panel and the add-on need."""
+
+    mode: EnumProperty(
+        name="Mode", items=[
+            ("TEXTURE", "Texture", "Grow a new texture from a prompt", "TEXTURE", 0),
+            ("EDIT", "Edit", "Change the texture that is there by words", "GREASEPENCIL", 1),
+        ],
+        description="A new texture, or a change of the one that is there",
+    )  # fmt: skip
+    mask_kind: EnumProperty(
+        name="Mask", items=MASK_KINDS, get=_get_kind, set=_set_kind,
+        description="Where the edit may change something; outside, every pixel stays as it is",
+    )
+    mask_name: StringProperty(
+        name="Name", get=_get_name, set=_set_name, description="The vertex group, material or image that is the mask"
+    )
+    output: EnumProperty(
+        name="Image", items=[
+            ("PACK", "Pack into the File", "The image is kept inside the .blend"),
+            ("BESIDE", "Save beside the File", "The image is a file in the folder 'textures' beside the .blend"),
+        ],
+        description="Where the finished image is kept",
+    )  # fmt: skip
+    copy_shared: BoolProperty(
+        name="Copy Shared Materials",
+        description="Give the object its own copy of a material that other objects use too; they keep theirs",
+    )
+    guidance: PointerProperty(type=CSD_PG_guidance)
 
 
 def read_settings(
@@ -119,6 +185,7 @@ def read_settings(
     An edit takes size and UV map from its source unless they are given.
     """
     values = {name: getattr(scene.csd, name) for name in NAMES}
+    values["expert"] = expert(scene.csd.guidance)
     if kind == "edit":
         values.update(size=0, uv_map="")
     if operator is not None:

@@ -1,28 +1,86 @@
-"""The one job that the window is running: state for panels to read, and what ends it.
+"""The jobs that the window runs, one after another on one warm worker: what panels read, and what drives them.
 
-Blender references are not kept across undo or file load; the task holds a key (``scene.lookup``).
+A timer polls the running job, shows its previews and puts its result on the object with one undo step; it lives
+through undo and through closing a window. No Blender reference is kept: a task holds a key (``scene.lookup``).
 """
 
 from __future__ import annotations
 
-import bpy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
+import bpy
+from bpy.app.translations import pgettext_iface as translated
+
+from ..core.settings import JobSettings
 from ..jobs.job import Job
 from ..jobs.state import JobState
-from ..runtime import environment
-from ..runtime.named import named_python
-from ..runtime.paths import Paths, default_base
-from . import driver
+from ..scene.lookup import ObjectKey
+from ..scene.preview import hide_previews
+from . import driver, window
+from .driver import REFUSALS
+from .output import Place
 
+# Seconds between two looks at the running job.
+TICK = 0.1
+
+
+@dataclass
+class Item:
+    """One object in the queue. status: "waiting", "running", "done", "failed" or "cancelled".
+
+    place: of the image (``output.place``). sentence: how it ended. notes: what the artist should know besides.
+    """
+
+    key: ObjectKey
+    settings: JobSettings
+    place: Place | None = None
+    status: str = "waiting"
+    sentence: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+_items: list[Item] = []
 _running: tuple[driver.Task, Job] | None = None
 _last: JobState | None = None
-_last_log = ""
+_last_task: driver.Task | None = None
 
 
-def begin(task: driver.Task, job: Job) -> None:
-    """From now on ``task`` is what the panel shows and what stop and cancel act on."""
-    global _running, _last_log
-    _running, _last_log = (task, job), str(task.folder.log)
+def start(items: Sequence[Item]) -> None:
+    """Run ``items`` one after another. Raises one of ``driver.REFUSALS`` if a single one can't begin."""
+    global _items
+    _items = list(items)
+    if len(_items) == 1:
+        try:
+            _launch(_items[0])
+        except REFUSALS:
+            _items = []
+            raise
+    else:
+        _advance()
+
+
+def begin(task: driver.Task, job: Job, place: Place | None = None) -> None:
+    """From now on ``task`` is what the panel shows and what stop and cancel act on; ``job`` has been started."""
+    global _running, _last, _last_task
+    _running, _last, _last_task = (task, job), None, task
+    if not any(item.status == "running" for item in _items):
+        _items[:] = [Item(task.key, task.settings, place, "running")]
+    if not bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.register(_tick, first_interval=TICK, persistent=True)
+
+
+def wait() -> None:
+    """Do in this call what the timer does in a window, until everything has ended."""
+    while _tick() is not None:
+        time.sleep(TICK)
+
+
+def items() -> Sequence[Item]:
+    """The queue: what has ended, what runs, what waits."""
+    return _items
 
 
 def running() -> tuple[driver.Task, Job] | None:
@@ -30,39 +88,187 @@ def running() -> tuple[driver.Task, Job] | None:
     return _running
 
 
+def current_name() -> str:
+    """The name of the object whose texture is growing, empty if none is."""
+    return next((item.key.name for item in _items if item.status == "running"), "")
+
+
 def last_state() -> JobState | None:
-    """How the previous job ended."""
+    """How the previous job ended; None while one runs."""
     return _last
+
+
+def last_task() -> driver.Task | None:
+    """The newest job's task, also after it has ended."""
+    return _last_task
 
 
 def last_log() -> str:
     """Path of the newest job's log, empty before the first job."""
-    return _last_log
+    return str(_last_task.folder.log) if _last_task else ""
 
 
-def end() -> None:
-    """Forget the running job; one that has not ended is cancelled."""
-    global _running, _last
+def cancel() -> None:
+    """Stop the running job without a result, and drop what waits."""
+    for item in _items:
+        if item.status == "waiting":
+            item.status = "cancelled"
     if _running:
-        task, job = _running
-        if not job.poll().ended:
-            job.cancel()
-            job.wait()
-        _last = job.state
-        _running = None
+        _running[1].cancel()
+
+
+def drop(index: int) -> None:
+    """Take a waiting object out of the queue."""
+    if 0 <= index < len(_items) and _items[index].status == "waiting":
+        del _items[index]
+
+
+def forget() -> None:
+    """Clear what the panel says about past jobs."""
+    if _running is None:
+        _items.clear()
+
+
+def forget_all() -> None:
+    """Nothing of past jobs outlives the add-on."""
+    global _last, _last_task
+    forget()
+    _last = _last_task = None
+
+
+def end(sentence: str = "") -> None:
+    """End everything at once: the running job is cancelled, its preview taken away. ``sentence`` says why."""
+    global _running, _last
+    hide_previews()
+    if bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.unregister(_tick)
+    if _running is None:
+        return
+    job, item = _running[1], _current()
+    cancel()
+    job.wait()
+    _running, _last = None, job.state
+    item.status, item.sentence = "cancelled", sentence
+
+
+def _current() -> Item:
+    return next(item for item in _items if item.status == "running")
+
+
+def _launch(item: Item) -> None:
+    obj = item.key.find()
+    if obj is None:
+        raise ValueError(translated("The object '{}' is gone.").format(item.key.name))
+    task, job = driver.start(obj, item.settings)
+    item.status = "running"
+    begin(task, job)
+
+
+def _advance() -> None:
+    """Start the next object that can; those that can't say why."""
+    for item in _items:
+        if item.status != "waiting":
+            continue
+        try:
+            return _launch(item)
+        except REFUSALS as error:
+            item.status, item.sentence = "failed", str(error)
+
+
+def _tick() -> float | None:
+    if _running is None:
+        return None
+    with window.override():
+        _look(*_running)
+    return TICK if _running else None
+
+
+def _look(task: driver.Task, job: Job) -> None:
+    before = job.state
+    state = job.poll()
+    if state.previews != before.previews and not window.is_rendering():
+        driver.show(task, Path(state.preview))
+    if state is not before:
+        window.redraw()
+    if state.ended and not (state.done and window.is_busy()):
+        _conclude(task, state)
+
+
+def _conclude(task: driver.Task, state: JobState) -> None:
+    global _running, _last
+    item = _current()
+    _running, _last = None, state
+    hide_previews()
+    item.notes = list(state.warnings)
+    if state.done:
+        _put(item, task, state)
+    elif state.error:
+        item.status, item.sentence = "failed", state.error.sentence
+    else:
+        kept = translated("Cancelled. What was reached is kept in {}.").format(task.folder.path)
+        item.status, item.sentence = "cancelled", kept
+    _advance()
+    window.redraw()
+
+
+def _put(item: Item, task: driver.Task, state: JobState) -> None:
+    result = Path(state.done.paths["basecolor"])
+    try:
+        file = item.place and item.place(task.key.name, task.settings.kind)
+        item.notes += driver.finish(task, result, file=file)
+    except REFUSALS as error:
+        item.status, item.sentence = "failed", str(error)
+    else:
+        item.status = "done"
+        bpy.ops.ed.undo_push(message="Edit Texture" if task.edited else "Texture")
+
+
+# --- Handlers: the artist goes on working while a job runs ---------------------------------------------------
 
 
 @bpy.app.handlers.persistent
-def on_load(*_: object) -> None:
+def _on_load(*_: object) -> None:
     """Another file is about to replace this one: the job's object goes with it."""
-    end()
+    end(translated(
+        "Another file was opened, so the texture stopped growing. What was reached is kept and can be resumed."
+    ))  # fmt: skip
 
 
-def runtime_sentence() -> str:
-    """The state of the worker's environment; looks at files only, so ``draw`` may call it."""
-    if named := named_python():
-        return f"The worker runs in {named}."
-    folders = [f for f in Paths(default_base()).environments.glob("worker-*") if (f / environment.MARKER).is_file()]
-    if folders:
-        return f"The texture runtime is installed in {folders[0]}."
-    return "The texture runtime is not installed yet (about 1 GB on disk; PyTorch, diffusers, transformers)."
+@bpy.app.handlers.persistent
+def _on_loaded(*_: object) -> None:
+    """A file that Blender saved by itself while a job ran holds its preview."""
+    hide_previews()
+
+
+@bpy.app.handlers.persistent
+def _out_of_the_way(*_: object) -> None:
+    """A file never holds a texture that is not finished; and undo does not meet what it doesn't know.
+
+    Undo frees what none of its steps holds. With a material there that was made for the preview, a walk of random
+    actions ended in a crash of Blender 5.2, at a slot that still pointed to it.
+    """
+    hide_previews()
+
+
+@bpy.app.handlers.persistent
+def _show_again(*_: object) -> None:
+    """After saving, undo and redo: only the running job's preview, and in its newest state."""
+    keep = ""
+    if _running:
+        keep = str(_running[0].folder.path)
+    hide_previews(keep=keep)
+    if _running and _running[1].state.preview:
+        driver.show(_running[0], Path(_running[1].state.preview))
+
+
+HANDLERS = (
+    ("load_pre", _on_load),
+    ("load_post", _on_loaded),
+    ("save_pre", _out_of_the_way),
+    ("undo_pre", _out_of_the_way),
+    ("redo_pre", _out_of_the_way),
+    ("save_post", _show_again),
+    ("save_post_fail", _show_again),
+    ("undo_post", _show_again),
+    ("redo_post", _show_again),
+)

@@ -15,13 +15,16 @@ import numpy as np
 from ..core.mesh import MeshData
 from ..core.png import encode_png
 from ..core.settings import JobSettings
-from ..core.source import EditSource
+from ..core.source import EditSource, Tile, save_edited
+from ..core.udim import layout, tile_file
 from ..jobs.folder import JobFolder, read_json, write_json
 from ..protocol import Cancelled, Done, Phase, Preview, Progress
 from .control import Control, JobFailure
 from .serve import Emit
 
 STEP_SECONDS = 0.01
+# Steps between two previews, each as bright as no other.
+PREVIEW_STEPS = 100
 DEFAULT_ITERATIONS = 20
 
 
@@ -35,13 +38,14 @@ def run_job(folder: JobFolder, control: Control, emit: Emit, resume: bool) -> No
         raise JobFailure("input", str(error)) from error
     start = _saved(folder) if resume else 0
     total = settings.iterations or DEFAULT_ITERATIONS
-    reached = _optimize(folder, control, emit, settings, start, total)
+    tiles = np.unique(layout(mesh.corner_uvs)[0]).tolist()
+    reached = _optimize(folder, control, emit, settings, tiles, start, total)
     if control.cancel:
         (folder.checkpoint / "fake.txt").write_text(str(reached), encoding="utf-8")
         return emit(Cancelled(reached))
     emit(Phase("bake"))
     try:
-        result = _result(folder, settings)
+        result = _result(folder, settings, tiles)
     except ValueError as error:
         raise JobFailure("input", str(error)) from error
     report = {
@@ -52,23 +56,28 @@ def run_job(folder: JobFolder, control: Control, emit: Emit, resume: bool) -> No
     emit(Done({"basecolor": str(result), "report": str(folder.report)}, report))
 
 
-def _result(folder: JobFolder, settings: JobSettings) -> Path:
+def _result(folder: JobFolder, settings: JobSettings, tiles: list[int]) -> Path:
     """A painted texture; an edit inverts the source wherever its painted mask allows it."""
     if settings.kind == "texture":
-        _write_png(folder.basecolor, _paint(settings, settings.size))
+        for tile in tiles:
+            _write_png(tile_file(folder.basecolor, tile), _paint(settings, tile, settings.size))
         return folder.basecolor
     source = EditSource.load(folder.source)
-    pixels = source.pixels.copy()
-    height, width = pixels.shape[:2]
-    rows, columns = (np.arange(n) * source.painted.shape[i] // n for i, n in enumerate((height, width)))
-    free = source.painted[np.ix_(rows, columns)] > 0
-    pixels[free, :3] = 1 - pixels[free, :3]
-    np.save(folder.edited, pixels, allow_pickle=False)
+    save_edited(folder.edited, {number: _inverted(tile) for number, tile in source.tiles.items()})
     return folder.edited
 
 
+def _inverted(tile: Tile) -> np.ndarray:
+    pixels = tile.pixels.copy()
+    height, width = pixels.shape[:2]
+    rows, columns = (np.arange(n) * tile.painted.shape[i] // n for i, n in enumerate((height, width)))
+    free = tile.painted[np.ix_(rows, columns)] > 0
+    pixels[free, :3] = 1 - pixels[free, :3]
+    return pixels
+
+
 def _optimize(
-    folder: JobFolder, control: Control, emit: Emit, settings: JobSettings, start: int, total: int
+    folder: JobFolder, control: Control, emit: Emit, settings: JobSettings, tiles: list[int], start: int, total: int
 ) -> int:
     words = settings.prompt + settings.target
     emit(Phase("optimize"))
@@ -81,9 +90,11 @@ def _optimize(
         if iteration == start + 3 and "hang" in words:
             time.sleep(3600)
         emit(Progress(iteration, total, (total - iteration) * STEP_SECONDS, {"total": 1 / iteration}))
-        if iteration == start + 2:
-            _write_png(folder.preview / "basecolor.png", _paint(settings, 64))
-            emit(Preview(str(folder.preview / "basecolor.png")))
+        if iteration % PREVIEW_STEPS == 2 or iteration == start + 2:
+            path = folder.preview / "basecolor.png"
+            for tile in tiles:
+                _write_png(tile_file(path, tile), _preview(settings, tile, iteration))
+            emit(Preview(str(path)))
     return total
 
 
@@ -92,13 +103,19 @@ def _saved(folder: JobFolder) -> int:
     return int(path.read_text(encoding="utf-8")) if path.is_file() else 0
 
 
-def _paint(settings: JobSettings, size: int) -> np.ndarray:
-    """(size, size, 3) uint8, row 0 at the top: red is u, green is v, blue comes from the seed."""
+def _paint(settings: JobSettings, tile: int, size: int) -> np.ndarray:
+    """(size, size, 3) uint8, row 0 at the top: red is u, green is v, blue comes from the seed and the UDIM tile."""
     grid = (np.arange(size) + 0.5) / size
     image = np.empty((size, size, 3))
     image[..., 0], image[..., 1] = grid[None, :], 1 - grid[:, None]
-    image[..., 2] = np.random.default_rng(settings.seed).random()
+    image[..., 2] = np.random.default_rng(settings.seed + tile).random()
     return (image * 255).round().astype(np.uint8)
+
+
+def _preview(settings: JobSettings, tile: int, iteration: int) -> np.ndarray:
+    """(64, 64, 3) uint8, another shade at each preview."""
+    shade = 0.3 + 0.7 * (iteration // PREVIEW_STEPS * 0.382 % 1)
+    return (_paint(settings, tile, 64) * shade).astype(np.uint8)
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:

@@ -5,6 +5,7 @@ An edit takes the same way (``edit_run``); the methods without an underscore are
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import time
@@ -22,23 +23,26 @@ from PIL import Image
 from ..core.mesh import MeshData, Normalization
 from ..core.report import Report, quarters
 from ..core.settings import JobSettings, Recipe, resolve
+from ..core.udim import layout, parts, tile_file
 from ..jobs.folder import JobFolder, read_json, write_json
 from ..protocol import Cancelled, Done, Phase, Preview, Progress, Warning
-from .bake import Atlas, bake, build_atlas, measure
+from .bake import Filling, bake, build_atlas, measure
 from .checkpoint import has_checkpoint
 from .control import Control, JobFailure
 from .device import choose_device, choose_dtype, peak_memory_mb
-from .guidance.prompts import unknown_words
-from .guidance.teacher import DiffusionTeacher, read_preferences, read_vocabulary
+from .guidance.prompts import suggested_words, unknown_words
+from .guidance.teacher import DiffusionTeacher, read_preferences, read_related, read_vocabulary
 from .render.surface import Surface
 from .render.views import PooledView, sample_pool
 from .serve import Emit
 from .synthesis import Synthesis
 
-# Seconds between two progress messages, and between two previews.
+# Seconds between two progress messages.
 PROGRESS_PERIOD = 0.5
-PREVIEW_PERIOD = 3.0
-PREVIEW_SIZE = 256
+# Previews take about this share of the time, but come neither sooner nor later than after so many seconds.
+PREVIEW_SHARE = 0.04
+PREVIEW_PERIODS = (2.0, 5.0)
+PREVIEW_SIZE = 512
 
 # A warm worker keeps the teacher of the last job: (what it was made from, the teacher).
 _warm: dict[str, Any] = {}
@@ -59,7 +63,7 @@ class TextureRun:
         self.folder, self.control, self._emit = folder, control, emit
         self.seconds: dict[str, float] = {}
         self.warnings: list[str] = []
-        self._spoke = self._showed = self._begun = 0.0
+        self._spoke = self._preview_due = self._begun = 0.0
         self._first_iteration = 0
 
     def run(self, resume: bool) -> None:
@@ -92,8 +96,13 @@ class TextureRun:
     def prepare(self, surface: Surface) -> Synthesis:
         """Render the views and set the loop up."""
         pool = list(self.views(surface))
-        size = (PREVIEW_SIZE, PREVIEW_SIZE)
-        self._preview_atlas = build_atlas(self.mesh, self.normalization, size, samples=1)
+        self.meshes = parts(self.mesh, *layout(self.mesh.corner_uvs))
+        if len(self.meshes) > 1:
+            self.warn(f"The UV map lies on {len(self.meshes)} UDIM tiles: each gets an image of its own.")
+        self._preview_atlases = {
+            number: build_atlas(mesh, self.normalization, (PREVIEW_SIZE, PREVIEW_SIZE), samples=1)
+            for number, mesh in self.meshes.items()
+        }
         return Synthesis(
             self.teacher, pool, self.recipe, prompt=self.settings.prompt, negative=self.recipe.negative,
             loss=self.settings.loss, generator=self.generator,
@@ -107,26 +116,26 @@ class TextureRun:
         """All words that the teacher should know."""
         return f"{self.settings.prompt} {self.settings.negative}"
 
-    def preview(self, synthesis: Synthesis) -> np.ndarray:
-        """(S, S, 3) sRGB-encoded, the texture as it is now."""
-        return bake(synthesis.field, self._preview_atlas)[0]
+    def preview(self, synthesis: Synthesis) -> dict[int, np.ndarray]:
+        """By tile (S, S, 3) sRGB-encoded, the texture as it is now."""
+        return {number: bake(synthesis.field, atlas)[0] for number, atlas in self._preview_atlases.items()}
 
     def bake(self, synthesis: Synthesis) -> tuple[Path, dict[str, Any]]:
         """Write the finished texture; returns its path and its figures."""
-        size = self.settings.size
-        atlas = build_atlas(self.mesh, self.normalization, (size, size))
-        image, filled = bake(synthesis.field, atlas)
-        written = write_png(self.folder.basecolor, image)
-        self.warn_of_overlap(atlas)
-        return self.folder.basecolor, measure(
-            synthesis.field, self.mesh, self.normalization, written, filled, atlas
-        )
+        size, written, fillings = self.settings.size, {}, []
+        for number, mesh in self.meshes.items():
+            # One after the other: an atlas of 4096 texels takes a gigabyte.
+            atlas = build_atlas(mesh, self.normalization, (size, size))
+            written[number] = write_png(tile_file(self.folder.basecolor, number), bake(synthesis.field, atlas)[0])
+            fillings.append(Filling.of(atlas))
+        self.warn_of_overlap(max(filling.overlap for filling in fillings))
+        return self.folder.basecolor, measure(synthesis.field, self.meshes, self.normalization, written, fillings)
 
-    def warn_of_overlap(self, atlas: Atlas) -> None:
+    def warn_of_overlap(self, overlap: float) -> None:
         """Say it when faces share texels."""
-        if atlas.overlap > 0.01:
+        if overlap > 0.01:
             self.warn(
-                f"{atlas.overlap:.0%} of the UV map is shared by several faces (mirrored or overlapping UVs): "
+                f"{overlap:.0%} of the UV map is shared by several faces (mirrored or overlapping UVs): "
                 "they show the same texels."
             )
 
@@ -153,19 +162,25 @@ class TextureRun:
         self.normalization = Normalization.of(self.mesh.positions[np.unique(self.mesh.triangles)])
         return job
 
+    def _warn_of_unknown_words(self, root: Path) -> None:
+        vocabulary, related = read_vocabulary(root), read_related(root)
+        unknown = unknown_words(self.words(), vocabulary) if vocabulary else []
+        if not unknown:
+            return
+        meant = [(word, " or ".join(suggested_words(word, vocabulary, related))) for word in unknown]
+        named = ", ".join(f"{word} (try: {words})" if words else word for word, words in meant)
+        self.warn(
+            f"The teacher '{self.settings.teacher}' does not know: {named}. It will follow the other words only; its "
+            f"vocabulary is in {root / 'README.md'}."
+        )
+
     def _recipe(self) -> Recipe:
         root = self.teacher.root
         try:
             recipe = self.resolve(read_preferences(root))
         except ValueError as error:
             raise JobFailure("input", str(error)) from error
-        vocabulary = read_vocabulary(root)
-        unknown = unknown_words(self.words(), vocabulary) if vocabulary else []
-        if unknown:
-            self.warn(
-                f"The teacher '{self.settings.teacher}' does not know: {', '.join(unknown)}. It will follow the other "
-                f"words only; its vocabulary is in {root / 'README.md'}."
-            )
+        self._warn_of_unknown_words(root)
         for name in ("depth", "canny"):
             if name not in self.teacher.conditions:
                 self.warn(f"The teacher '{self.settings.teacher}' has no {name} ControlNet; the run goes without it.")
@@ -187,11 +202,22 @@ class TextureRun:
         if now - self._spoke > PROGRESS_PERIOD or last:
             self._spoke = now
             self._emit(self._progress(synthesis, now))
-        if now - self._showed > PREVIEW_PERIOD:
-            self._showed = now
-            path = self.folder.preview / "basecolor.png"
-            write_png(path, self.preview(synthesis))
+        if now >= self._preview_due:
+            self._show(synthesis)
+
+    def _show(self, synthesis: Synthesis) -> None:
+        """Write a preview and say so; when the next one is due follows from what this one cost."""
+        began, path = time.monotonic(), self.folder.preview / "basecolor.png"
+        # Windows can't replace a file at the moment when Blender reads it; then the next preview comes soon.
+        with contextlib.suppress(PermissionError):
+            for number, image in self.preview(synthesis).items():
+                write_png(tile_file(path, number), image, effort=1)
             self._emit(Preview(str(path)))
+        now = time.monotonic()
+        shortest, longest = PREVIEW_PERIODS
+        # The first one is grey all over, so the next follows soon.
+        longest = min(longest, shortest + now - self._begun)
+        self._preview_due = now + min(max((now - began) / PREVIEW_SHARE, shortest), longest)
 
     def _progress(self, synthesis: Synthesis, now: float) -> Progress:
         done, of = synthesis.iteration - self._first_iteration, synthesis.recipe.iterations
@@ -207,11 +233,14 @@ class TextureRun:
         self.seconds[name] = time.monotonic() - began
 
 
-def write_png(path: Path, image: np.ndarray) -> np.ndarray:
-    """Write an (S, S, 3) sRGB-encoded float image as 8-bit PNG, aside first; returns it as it was rounded."""
+def write_png(path: Path, image: np.ndarray, *, effort: int = 6) -> np.ndarray:
+    """Write an (S, S, 3) sRGB-encoded float image as 8-bit PNG, aside first; returns it as it was rounded.
+
+    effort: 0 to 9, how hard to compress.
+    """
     texels = np.clip(np.round(image * 255), 0, 255).astype(np.uint8)
     aside = path.with_name(path.name + ".part")
-    Image.fromarray(texels).save(aside, format="PNG")
+    Image.fromarray(texels).save(aside, format="PNG", compress_level=effort)
     os.replace(aside, path)
     return texels.astype(np.float32) / 255
 

@@ -236,3 +236,19 @@ def test_json_files_are_whole_or_absent(tmp_path: Path) -> None:
     path.write_text("[1]", encoding="utf-8")
     with pytest.raises(ValueError, match="JSON object"):
         read_json(path)
+
+
+def test_a_word_to_a_lost_worker_makes_no_noise_later(tmp_path: Path) -> None:
+    script = """
+import sys, time
+from pathlib import Path
+from csd_addon.jobs.process import WorkerProcess
+from csd_addon.protocol import Cancel
+worker = WorkerProcess([sys.executable, "-c", "pass"], log=Path(sys.argv[1]), cwd=Path("."))
+while worker.exit_code() is None:
+    time.sleep(0.01)
+worker.send(Cancel())
+"""
+    words = [sys.executable, "-c", script, str(tmp_path / "worker.log")]
+    done = subprocess.run(words, cwd=program_folder(), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

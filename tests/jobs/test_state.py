@@ -75,3 +75,8 @@ def test_an_ended_job_never_changes(end: object) -> None:
 
 def test_a_job_that_was_not_started_cannot_be_stopped() -> None:
     assert after(StopRequested()).status == "new"
+
+
+def test_previews_are_counted_because_their_path_stays_the_same() -> None:
+    state = after(Launched(), Phase("optimize"), Preview("p.png"), Preview("p.png"))
+    assert (state.preview, state.previews) == ("p.png", 2)

@@ -15,6 +15,7 @@ from csd_addon.core.source import EditSource
 from csd_addon.jobs.folder import JobFolder, new_folder, read_json
 from csd_addon.scene.base_color import read_pixels
 from csd_addon.scene.material import base_color_image, job_of
+from csd_addon.scene.tiles import pictures
 from csd_addon.ui import driver, properties
 from tests.scene.objects import (
     base_color_source,
@@ -29,6 +30,7 @@ from tests.scene.objects import (
     rigged_cube,
     shader_of,
 )
+from tests.scene.tiled import numbers_of, tile_files, tiled_cube, tiled_image
 
 pytestmark = pytest.mark.usefixtures("addon")
 
@@ -174,6 +176,31 @@ def test_a_texture_of_ours_can_be_edited(home: Path) -> None:
     assert shown(made) == texture
 
 
+def test_an_image_of_tiles_is_edited_tile_by_tile_and_given_back(home: Path, tmp_path: Path) -> None:
+    source_image = tiled_image(tile_files(tmp_path / "art"))
+    made = tiled_cube(source_image)
+    tree, before, counts = node_tree(made.active_material), fingerprint(made), datablocks()
+    stored = {path.name: path.read_bytes() for path in (tmp_path / "art").iterdir()}
+    image_of(np.ones((2, 2, 3), np.float32) * [[[0], [1]]], "Right")
+    for mask in ("", "image:Right"):
+        assert edit(mask=mask) == {"FINISHED"} and fingerprint(made) == before
+        image = shown(made)
+        assert image.source == "TILED" and len(image.packed_files) == 3
+    bpy.data.images.remove(bpy.data.images["Right"])
+    # Twice inverted on the right, once on the left, and transparent as before.
+    with pictures(image) as tiles:
+        for number, tile in tiles.items():
+            got, first = np.rint(numbers(tile) * 255), numbers_of(number)
+            middle = got.shape[1] // 2
+            assert np.array_equal(got[:, :middle, :3], 255 - first[:, :middle, :3])
+            assert np.array_equal(got[:, middle:], first[:, middle:]) and np.array_equal(got[..., 3], first[..., 3])
+    assert bpy.ops.csd.undo_edit() == {"FINISHED"} and shown(made) != source_image
+    assert bpy.ops.csd.undo_edit() == {"FINISHED"} and shown(made) == source_image
+    assert node_tree(made.active_material) == tree and fingerprint(made) == before and datablocks() == counts
+    assert {path.name: path.read_bytes() for path in (tmp_path / "art").iterdir()} == stored
+    assert read_json(job_folders(home)[0].job)["source"]["image"] == source_image.name
+
+
 def test_a_painted_mask_keeps_all_other_texels_as_they_are(obj: bpy.types.Object) -> None:
     painted = np.zeros((32, 32, 3), np.float32)
     painted[:, 16:] = 1
@@ -190,8 +217,9 @@ def test_masks_reach_the_worker_as_corner_weights(obj: bpy.types.Object, home: P
     edit(mask="group:Top")
     made = EditSource.load(job_folders(home)[0].source)
     assert made.corner_mask.shape == (12, 3) and set(np.unique(made.corner_mask)) == {0, 0.5}
-    assert made.shown.all() and made.painted.tolist() == [[1]] and not made.linear
-    assert np.array_equal(made.pixels, numbers(source()))
+    assert (made.number == 0).all() and list(made.tiles) == [0]
+    tile = made.tiles[0]
+    assert tile.painted.tolist() == [[1]] and not tile.linear and np.array_equal(tile.pixels, numbers(source()))
 
 
 def test_only_the_materials_that_show_the_image_change(obj: bpy.types.Object, home: Path) -> None:
@@ -201,7 +229,7 @@ def test_only_the_materials_that_show_the_image_change(obj: bpy.types.Object, ho
     tree = node_tree(other)
     edit()
     assert node_tree(other) == tree and base_color_source(other) is None
-    assert EditSource.load(job_folders(home)[0].source).shown.sum() == 10
+    assert EditSource.load(job_folders(home)[0].source).number.tolist().count(0) == 10
 
 
 def test_everything_an_artist_may_have_on_an_object_stays(tmp_path: Path) -> None:

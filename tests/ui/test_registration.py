@@ -19,7 +19,7 @@ from csd_addon.core.settings import (
     STRENGTH_RANGE,
     JobSettings,
 )
-from csd_addon.ui import driver, properties
+from csd_addon.ui import driver, progress, properties, session
 from tests.ui.conftest import NAME
 
 
@@ -32,21 +32,25 @@ def traces() -> dict[str, object]:
         "operators": sorted(dir(bpy.ops.csd)),
         "scene": hasattr(bpy.types.Scene, "csd"),
         "handlers": [h for h in handlers if getattr(h, "__module__", "").startswith("csd_addon")],
-        "timers": bpy.app.timers.is_registered(driver.stop_worker),
+        "timers": bpy.app.timers.is_registered(session._tick),
+        "status bar": progress.draw_status in getattr(bpy.types.STATUSBAR_HT_header.draw, "_draw_funcs", []),
+        "images": len(bpy.data.images),
     }
 
 
-NOTHING = {"classes": [], "operators": [], "scene": False, "handlers": [], "timers": False}
+NOTHING = {
+    "classes": [], "operators": [], "scene": False, "handlers": [], "timers": False, "status bar": False, "images": 0,
+}  # fmt: skip
 
 
-def test_registering_twice_leaves_nothing(home) -> None:
+def test_registering_ten_times_leaves_nothing(home) -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     path = list(sys.path)
     assert traces() == NOTHING
-    for _ in range(2):
+    for _ in range(10):
         csd_addon.register(NAME)
         there = traces()
-        assert there["scene"] and len(there["handlers"]) == 1
+        assert there["scene"] and there["status bar"] and len(there["handlers"]) >= len(session.HANDLERS)
         assert {"texture", "stop_and_keep", "cancel", "revert", "install_runtime", "copy_log"} <= set(
             there["operators"]
         )
@@ -71,7 +75,7 @@ def test_property_names_defaults_and_ranges_are_the_settings_own(addon) -> None:
     known = {f.name: f.default for f in fields(JobSettings)}
     assert set(properties.NAMES) <= set(known)
     # The kind of a job is the operator's own.
-    assert set(known) - set(properties.NAMES) == {"kind"}
+    assert set(known) - set(properties.NAMES) == {"kind", "expert"}
     for name in properties.NAMES:
         assert getattr(group, name) == known[name], name
         assert group.bl_rna.properties[name].description, name

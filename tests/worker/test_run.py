@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from csd_addon.core.settings import JobSettings
-from csd_addon.core.source import EditSource
+from csd_addon.core.source import EditSource, Tile, load_edited
+from csd_addon.core.udim import tile_file
 from csd_addon.jobs.folder import JobFolder, new_folder, read_json, write_json
 from csd_addon.protocol import Cancelled, Done, Phase, Preview, Progress, Warning
 from csd_addon.worker.control import Control, JobFailure
@@ -59,6 +61,38 @@ def test_job_ends_with_a_full_report(tmp_path: Path) -> None:
     assert set(report["gradient_norms"]) == {"generative", "classifier", "total"}
     assert report["conditions"] == ["depth", "canny"] and report["warnings"] == []
     assert not list(folder.path.rglob("*.part"))
+
+
+def test_expert_values_reach_the_run_and_its_report(tmp_path: Path) -> None:
+    expert = {"kappa": 0.3, "levels": 3, "view_pool": 5}
+    report = run(make_folder(tmp_path, expert=expert))[-1].report
+    assert report["settings"]["expert"] == expert and report["recipe"]["kappa"] == [0, 0.3, 0.3, 0]
+    assert (report["recipe"]["levels"], report["recipe"]["view_pool"]) == (3, 5)
+    for wrong, words in (({"speed": 1}, "no expert value 'speed'"), ({"t_max": 0.001}, "noise levels run from t_min")):
+        with pytest.raises(JobFailure, match=words):
+            run(make_folder(tmp_path, expert=wrong))
+
+
+def test_a_uv_map_on_udim_tiles_gives_an_image_for_each(tmp_path: Path) -> None:
+    # The same cube with all its charts on one square, and with its last four faces on the next tile.
+    one, many = (make_folder(tmp_path, iterations=0, expert={"iterations": 2}) for _ in range(2))
+    uvs = shapes.cube().corner_uvs.copy()
+    uvs[8:] += np.float32([1, 0])
+    replace(shapes.cube(), corner_uvs=uvs).save(many.mesh)
+    reports = [run(folder)[-1].report for folder in (one, many)]
+    assert sorted(path.name for path in many.result.glob("*.png")) == ["basecolor.1001.png", "basecolor.1002.png"]
+    assert sorted(path.name for path in many.preview.iterdir()) == ["basecolor.1001.png", "basecolor.1002.png"]
+    whole = np.asarray(Image.open(one.basecolor))
+    parts = [np.asarray(Image.open(tile_file(many.basecolor, number))) for number in (1001, 1002)]
+    # Faces 8 to 11 lie in the upper half of the image, from a third of its width to its end.
+    low, high = shapes.cube().corner_uvs[8:].min(axis=(0, 1)), shapes.cube().corner_uvs[8:].max(axis=(0, 1))
+    rows = slice(int((1 - high[1]) * 64) + 1, int((1 - low[1]) * 64))
+    columns = slice(int(low[0] * 64) + 1, int(high[0] * 64))
+    assert np.array_equal(parts[1][rows, columns], whole[rows, columns]), "the same field on another tile"
+    assert np.array_equal(parts[0][40:], whole[40:])
+    assert reports[1]["coverage"] == 1 and reports[1]["overlap"] < 0.05
+    assert [m for m in reports[1]["warnings"] if "lies on 2 UDIM tiles" in m] and reports[0]["warnings"] == []
+    assert reports[1]["seam_error"]["mean"] == pytest.approx(reports[0]["seam_error"]["mean"], rel=0.3)
 
 
 def test_same_seed_same_bytes(tmp_path: Path) -> None:
@@ -118,13 +152,23 @@ def test_missing_parts_of_the_teacher_are_named(tmp_path: Path) -> None:
     assert caught.value.kind == "teacher"
 
 
-def brick_source(**changes) -> EditSource:
-    """Reddish bricks on the cube with some alpha, in 8-bit numbers, the whole of it free."""
+def brick_source(
+    *, shown: np.ndarray | None = None, corner_mask: np.ndarray | None = None, **changes
+) -> EditSource:
+    """Reddish bricks on the cube with some alpha, in 8-bit numbers, the whole of it free.
+
+    shown: (T,) bool, the faces that show them. changes: of the tile.
+    """
     generator = np.random.default_rng(0)
     pixels = generator.uniform(0.2, 0.8, (8, 12, 4)).repeat(8, axis=0).repeat(8, axis=1) * [1, 0.5, 0.4, 1]
-    pixels = (np.round(pixels * 255) / 255).astype(np.float32)
-    mask, painted = np.ones((12, 3), np.float32), np.ones((1, 1), np.float32)
-    return replace(EditSource(pixels, False, np.ones(12, bool), mask, painted), **changes)
+    tile = Tile((np.round(pixels * 255) / 255).astype(np.float32), False, np.ones((1, 1), np.float32))
+    number = np.where(np.ones(12, bool) if shown is None else shown, 0, -1).astype(np.int32)
+    mask = np.ones((12, 3), np.float32) if corner_mask is None else corner_mask
+    return EditSource({0: replace(tile, **changes)}, number, shapes.cube().corner_uvs, mask)
+
+
+def bricks(**changes) -> np.ndarray:
+    return brick_source(**changes).tiles[0].pixels
 
 
 def edit_folder(tmp_path: Path, source: EditSource | None = None, **settings) -> JobFolder:
@@ -135,7 +179,7 @@ def edit_folder(tmp_path: Path, source: EditSource | None = None, **settings) ->
 
 
 def edited(folder: JobFolder) -> np.ndarray:
-    return np.load(folder.edited, allow_pickle=False)
+    return load_edited(folder.edited)[0]
 
 
 def test_an_edit_ends_with_its_pixels_and_its_figures(tmp_path: Path) -> None:
@@ -146,9 +190,9 @@ def test_an_edit_ends_with_its_pixels_and_its_figures(tmp_path: Path) -> None:
     assert isinstance(said[-1], Done) and said[-1].paths["basecolor"] == str(folder.edited)
     assert any(isinstance(m, Progress) for m in said) and any(isinstance(m, Preview) for m in said)
     pixels, report = edited(folder), read_json(folder.report)
-    assert pixels.dtype == np.float32 and pixels.shape == source.pixels.shape
-    assert pixels[..., 3].tobytes() == source.pixels[..., 3].tobytes()
-    share = float((pixels != source.pixels).any(axis=2).mean())
+    assert pixels.dtype == np.float32 and pixels.shape == source.tiles[0].pixels.shape
+    assert pixels[..., 3].tobytes() == source.tiles[0].pixels[..., 3].tobytes()
+    share = float((pixels != source.tiles[0].pixels).any(axis=2).mean())
     print(f"{report['edit']}; {share:.3f} of the texels differ")
     assert report["edit"]["way"] == "keep" and report["edit"]["changed"] == pytest.approx(share, abs=0.01)
     assert 0.5 < report["edit"]["free"] <= 1 and report["edit"]["mean_delta_e"] > 0
@@ -161,7 +205,7 @@ def test_no_strength_returns_the_very_numbers_of_the_source(tmp_path: Path) -> N
     for source in (brick_source(), brick_source(pixels=light, linear=True)):
         folder = edit_folder(tmp_path, source, strength=0.0, iterations=50)
         report = run(folder)[-1].report
-        assert edited(folder).tobytes() == source.pixels.tobytes()
+        assert edited(folder).tobytes() == source.tiles[0].pixels.tobytes()
         assert report["iterations"] == 0 and not report["stopped_early"] and report["warnings"] == []
         assert report["edit"]["changed"] == 0 and report["edit"]["mean_delta_e"] < 1e-6
 
@@ -172,7 +216,7 @@ def test_an_edit_of_two_faces_leaves_the_others_byte_for_byte(tmp_path: Path) ->
     source = brick_source(corner_mask=mask)
     folder = edit_folder(tmp_path, source, target="moss", remove="")
     report = run(folder)[-1].report
-    differs = (edited(folder) != source.pixels).any(axis=2)
+    differs = (edited(folder) != source.tiles[0].pixels).any(axis=2)
     low, high = mesh.corner_uvs[4:6].reshape(-1, 2).min(axis=0), mesh.corner_uvs[4:6].reshape(-1, 2).max(axis=0)
     u, v = (np.arange(96) + 0.5) / 96, 1 - (np.arange(64) + 0.5) / 64
     # Half of the way to the next chart belongs to this one's margin.
@@ -188,10 +232,31 @@ def test_faces_with_another_image_are_left_out(tmp_path: Path) -> None:
     source = brick_source(shown=shown)
     folder = edit_folder(tmp_path, source)
     run(folder)
-    differs = (edited(folder) != source.pixels).any(axis=2)
+    differs = (edited(folder) != source.tiles[0].pixels).any(axis=2)
     # The first face's chart is the lower left of the image; nobody shows it here, so its neighbours' margins may
     # reach into it, but not further.
     assert not differs[42:54, 8:22].any() and differs[8:22].mean() > 0.8
+
+
+def test_every_tile_that_the_mask_reaches_is_edited_and_no_other(tmp_path: Path) -> None:
+    # Faces of the cube on three tiles of different sizes; those of the last one are kept.
+    generator = np.random.default_rng(0)
+    tiles = {
+        number: Tile(generator.uniform(0.2, 0.8, (*shape, 4)).astype(np.float32), False, np.ones((1, 1), np.float32))
+        for number, shape in ((1001, (48, 48)), (1002, (64, 96)), (1011, (32, 32)))
+    }
+    mask = np.ones((12, 3), np.float32)
+    mask[8:] = 0
+    number = np.repeat([1001, 1002, 1011], 4).astype(np.int32)
+    folder = edit_folder(tmp_path, EditSource(tiles, number, shapes.cube().corner_uvs, mask))
+    said = run(folder)
+    report, got = said[-1].report, load_edited(folder.edited)
+    shares = {n: float((pixels != tiles[n].pixels).any(axis=2).mean()) for n, pixels in got.items()}
+    print(f"share of texels that differ in each tile: {shares}; report {report['edit']}")
+    assert list(got) == [1001, 1002, 1011] and shares[1011] == 0 and min(shares[1001], shares[1002]) > 0.2
+    assert all(pixels[..., 3].tobytes() == tiles[n].pixels[..., 3].tobytes() for n, pixels in got.items())
+    assert report["coverage"] == 1 and report["seam_error"]["max"] > 0 and report["bake_psnr"] > 20
+    assert any(isinstance(message, Preview) for message in said)
 
 
 def test_a_cancelled_edit_gives_the_undisturbed_result_when_resumed(tmp_path: Path) -> None:
@@ -207,7 +272,7 @@ def test_an_edit_stopped_at_once_keeps_the_source_and_says_so(tmp_path: Path) ->
     folder = edit_folder(tmp_path)
     report = run(folder, stop_at=1)[-1].report
     assert report["stopped_early"] and report["iterations"] == 0 and report["warnings"] == []
-    assert edited(folder).tobytes() == brick_source().pixels.tobytes()
+    assert edited(folder).tobytes() == bricks().tobytes()
 
 
 def test_unknown_words_of_both_prompts_of_an_edit_are_named(tmp_path: Path) -> None:

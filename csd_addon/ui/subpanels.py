@@ -1,0 +1,75 @@
+"""The sub-panels of the tab, closed until they are needed: views, guidance, output."""
+
+import bpy
+
+from . import session
+
+
+class _SubPanel:
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "CSD"
+    bl_context = "objectmode"
+    bl_parent_id = "CSD_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.enabled = session.running() is None
+        self.draw_settings(layout, context.scene.csd)
+
+
+class CSD_PT_views(_SubPanel, bpy.types.Panel):
+    """From where the teacher looks at the object."""
+
+    bl_idname = "CSD_PT_views"
+    bl_label = "Views"
+
+    def draw_settings(self, layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+        layout.prop(settings.guidance, "own_views")
+        column = layout.column()
+        column.active = settings.guidance.own_views
+        pair = column.column(align=True)
+        pair.prop(settings.guidance, "elevation", index=0, text="Elevation From")
+        pair.prop(settings.guidance, "elevation", index=1, text="To")
+        column.prop(settings.guidance, "close_up_share", slider=True)
+        column.prop(settings.guidance, "view_words")
+
+
+class CSD_PT_guidance(_SubPanel, bpy.types.Panel):
+    """How the teacher guides the texture."""
+
+    bl_idname = "CSD_PT_guidance"
+    bl_label = "Guidance"
+
+    def draw_settings(self, layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+        layout.prop(settings, "loss")
+        layout.prop(settings, "iterations")
+        layout.prop(settings.guidance, "own_guidance")
+        column = layout.column()
+        column.active = settings.guidance.own_guidance
+        column.prop(settings.guidance, "w1")
+        for name in ("w2", "kappa"):
+            _draw_pair(column, settings.guidance, name)
+        column.prop(settings.guidance, "t_min")
+        _draw_pair(column, settings.guidance, "t_max")
+
+
+class CSD_PT_output(_SubPanel, bpy.types.Panel):
+    """Where the finished image goes."""
+
+    bl_idname = "CSD_PT_output"
+    bl_label = "Output"
+
+    def draw_settings(self, layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+        layout.prop(settings, "output")
+        layout.prop(settings, "copy_shared")
+
+
+def _draw_pair(layout: bpy.types.UILayout, group: bpy.types.PropertyGroup, name: str) -> None:
+    """The value at the start of the run above the one at its end."""
+    column = layout.column(align=True)
+    column.prop(group, name, index=0, text=group.bl_rna.properties[name].name)
+    column.prop(group, name, index=1, text="At the End")
