@@ -3,7 +3,7 @@
     python benchmarks/named_colors.py --output DIR [--file MESH] [--preset draft] [--seed 0]
 
 Points are drawn uniformly by area on the job's mesh, looked up in the written PNG through the UVs, and named by
-the nearest of the teacher's twelve reference colours in CIELAB. A prompt counts as reached if its colour leads
+the nearest of the teacher's reference colours in CIELAB. A prompt counts as reached if its colour leads
 and holds at least 25 % of the points. Each run's files stay in DIR/<prompt>/ to be looked at.
 """
 

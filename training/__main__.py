@@ -20,7 +20,7 @@ ALLOCATOR = {
 
 
 def main() -> None:
-    from .stages import FULL, SMOKE, STAGES, Workplace
+    from .stages import CONTINUED, FULL, SMOKE, STAGES, Workplace
 
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument(
@@ -30,6 +30,7 @@ def main() -> None:
         help="folder for data and checkpoints",
     )
     parser.add_argument("--output", type=Path, help="where the teacher is written (default: csd_addon/teachers/mini)")
+    parser.add_argument("--start", type=Path, help="go on from the weights of this teacher, with fewer steps")
     parser.add_argument("--stage", choices=STAGES, help="run this stage alone")
     parser.add_argument(
         "--smoke", action="store_true", help="tiny sizes, to see the program run; the result is useless"
@@ -39,7 +40,8 @@ def main() -> None:
     output = arguments.output or Path(__file__).resolve().parent.parent / "csd_addon" / "teachers" / "mini"
     if arguments.smoke and not arguments.output:
         parser.error("--smoke makes a useless teacher: say where it may be written with --output.")
-    place = Workplace(arguments.work, output, SMOKE if arguments.smoke else FULL, arguments.processes)
+    sizes = SMOKE if arguments.smoke else CONTINUED if arguments.start else FULL
+    place = Workplace(arguments.work, output, sizes, arguments.processes, arguments.start)
     for name, stage in STAGES.items():
         if arguments.stage in (None, name):
             begun, cpu = time.monotonic(), cpu_seconds()

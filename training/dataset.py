@@ -21,8 +21,9 @@ from csd_addon.worker.guidance.conditions import canny_image, depth_image
 from csd_addon.worker.render.gbuffer import GBuffer, render_gbuffer
 
 from .captions import Look, random_look
-from .materials import Paint, albedo
+from .materials import albedo
 from .meshes import Shape, random_shape
+from .surfaces.common import Paint
 from .vocabulary import sample_color
 
 SIZE, SUPERSAMPLE = 64, 2
@@ -92,6 +93,7 @@ def paint_image(rng: np.random.Generator, buffer: GBuffer, view: View, look: Loo
         Paint(rng, first, second, look.direction, not look.natural),
         buffer.position.numpy(),
         normal,
+        look.worn,
     )
     if look.lit:
         light = view.direction + rng.normal(0, 0.35, 3)

@@ -74,9 +74,9 @@ def train(model: nn.Module, task: Task, run: Run) -> None:
 
 
 def rate_at(run: Run, step: int) -> float:
-    """Linear warm-up over 100 steps, constant to 60 %, then linear down to 2 %."""
+    """Linear warm-up over 100 steps, constant to 50 %, then linear down to 2 %."""
     fraction = step / run.steps
-    return run.rate * min((step + 1) / 100, 1.0) * (1.0 if fraction < 0.6 else max(0.02, (1 - fraction) / 0.4))
+    return run.rate * min((step + 1) / 100, 1.0) * (1.0 if fraction < 0.5 else max(0.02, (1 - fraction) / 0.5))
 
 
 def worker(rank: int, model: nn.Module, task: Task, run: Run, counter) -> None:

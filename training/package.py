@@ -12,7 +12,7 @@ import numpy as np
 from diffusers import AutoencoderTiny
 
 from .captions import caption, random_look
-from .vocabulary import COLOR_NAMES, MATERIALS, SHAPES, SYNONYMS
+from .vocabulary import COLOR_NAMES, MATERIALS, RELATED, SHAPES, SYNONYMS, WEAR
 
 
 def write_part(model, folder: Path) -> None:
@@ -50,7 +50,7 @@ def replace_folder(aside: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def known_words(seed: int = 0, count: int = 20_000) -> list[str]:
+def known_words(seed: int = 0, count: int = 60_000) -> list[str]:
     """Every word that `count` random captions use, sorted."""
     rng = np.random.default_rng(seed)
     words: set[str] = set()
@@ -61,9 +61,17 @@ def known_words(seed: int = 0, count: int = 20_000) -> list[str]:
 
 
 def write_vocabulary(path: Path) -> None:
-    """vocabulary.json: known words, the words that name colours, the words that name materials."""
+    """vocabulary.json: known words, the words that name colours, materials and wear, and for some unknown words what to
+    write instead.
+    """
+    words = known_words()
     colors = sorted({word for name in COLOR_NAMES for word in SYNONYMS[name]})
     materials = sorted({word for m in MATERIALS.values() for word in m.words + m.nouns})
     aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps({"words": known_words(), "colours": colors, "materials": materials}, indent=1) + "\n")
+    content = {
+        "words": words, "colours": colors, "materials": materials,
+        "wear": sorted(word for worn in WEAR.values() for word in worn),
+        "related": {word: instead for word, instead in RELATED.items() if word not in words},
+    }  # fmt: skip
+    aside.write_text(json.dumps(content, indent=1) + "\n")
     os.replace(aside, path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderTiny, ControlNetModel, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -19,7 +19,7 @@ from .evaluate import Judge
 from .hogwild import Run, train, write
 from .latent import encode_all, new_autoencoder, projection, train_decoder
 from .package import write_part, write_tokenizer, write_vocabulary
-from .text_encoder import pretrain, tokenize, train_tokenizer
+from .text_encoder import inherit, new_model, pretrain, tokenize, train_tokenizer
 from .unet import DenoisingData, UNetTask, new_scheduler, new_unet
 
 
@@ -34,19 +34,24 @@ class Sizes:
     controlnet_steps: int
 
 
-FULL = Sizes(48_000, 2_000, 4, 900, 800, 14_300, 1_700)
+FULL = Sizes(60_000, 2_000, 4, 1_500, 800, 24_000, 2_400)
+# On from the weights of a teacher that is there.
+CONTINUED = Sizes(60_000, 2_000, 4, 1_100, 300, 7_600, 700)
 SMOKE = Sizes(60, 10, 1, 3, 3, 3, 2)
 SEED = 1000
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """work: data and checkpoints. output: the finished teacher."""
+    """work: data and checkpoints. output: the finished teacher. start: a teacher whose weights training goes on from;
+    None: from nothing.
+    """
 
     work: Path
     output: Path
     sizes: Sizes
     processes: int
+    start: Path | None = None
 
     def tokenizer(self) -> CLIPTokenizer:
         return CLIPTokenizer.from_pretrained(self.work / "tokenizer", local_files_only=True)
@@ -74,6 +79,10 @@ class Workplace:
         model.load_state_dict(load_file(self.run("unet", self.sizes.unet_steps).result))
         return model.eval()
 
+    def started(self, kind: type, part: str):
+        """One part of the teacher that training starts from, in float32."""
+        return kind.from_pretrained(self.start / part, local_files_only=True).float()
+
     def run(self, name: str, steps: int, **fields) -> Run:
         return Run(name, self.work / name, steps, processes=self.processes, seed=SEED, **fields)
 
@@ -90,7 +99,12 @@ def text(place: Workplace) -> None:
     looks = dataset.load(place.work / "images").looks
     rng = np.random.default_rng(SEED)
     train_tokenizer([caption(rng, look) for look in looks], place.work / "tokenizer")
-    model = pretrain(place.tokenizer(), looks, steps=place.sizes.text_steps, seed=SEED)
+    tokenizer = place.tokenizer()
+    model = new_model(tokenizer, SEED)
+    if place.start:
+        known = CLIPTokenizer.from_pretrained(place.start / "tokenizer", local_files_only=True)
+        inherit(model, tokenizer, place.started(CLIPTextModel, "text_encoder"), known)
+    pretrain(model, tokenizer, looks, steps=place.sizes.text_steps, seed=SEED)
     model.save_pretrained(place.work / "text_encoder.part")
     os.replace(place.work / "text_encoder.part", place.work / "text_encoder")
 
@@ -100,7 +114,11 @@ def latent(place: Workplace) -> None:
     if (place.work / "held_out.safetensors").exists():
         return
     train_set = dataset.load(place.work / "images")
-    model = new_autoencoder(*projection(train_set.images[:: max(1, len(train_set.images) // 8000)]))
+    if place.start:
+        # The UNet's weights belong to this latent space.
+        model = place.started(AutoencoderTiny, "vae")
+    else:
+        model = new_autoencoder(*projection(train_set.images[:: max(1, len(train_set.images) // 8000)]))
     model.save_pretrained(place.work / "vae")
     for split, data in (("images", train_set), ("held_out", dataset.load(place.work / "held_out"))):
         rng = np.random.default_rng(SEED + len(data.images))
@@ -123,7 +141,7 @@ def unet(place: Workplace) -> None:
     run = place.run("unet", place.sizes.unet_steps)
     if not run.marker.exists():
         task = UNetTask(place.denoising_data("images"), place.denoising_data("held_out", 48), place.text_encoder())
-        train(new_unet(SEED), task, run)
+        train(place.started(UNet2DConditionModel, "unet") if place.start else new_unet(SEED), task, run)
 
 
 def depth(place: Workplace) -> None:
@@ -144,7 +162,8 @@ def train_controlnet(place: Workplace, kind: str) -> None:
         place.denoising_data("images"), place.condition_data("images", kind),
         place.denoising_data("held_out", 48), place.condition_data("held_out", kind, 48),
     )  # fmt: skip
-    train(new_controlnet(model), task, run)
+    start = place.started(ControlNetModel, f"controlnet_{kind}") if place.start else new_controlnet(model)
+    train(start, task, run)
 
 
 def package(place: Workplace) -> None:

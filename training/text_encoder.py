@@ -25,8 +25,11 @@ from .vocabulary import (
     MATERIALS,
     SHADE_NAMES,
     SHADE_WORDS,
+    SHADED_SYNONYMS,
     SYNONYMS,
     TWO_COLORED,
+    WEAR,
+    WEAR_NAMES,
 )
 
 LENGTH, WIDTH = 32, 128
@@ -35,7 +38,8 @@ IGNORED = -100
 # Classes of each attribute that the encoder is taught to name.
 HEADS = {
     "material": len(MATERIAL_NAMES), "first": len(COLOR_NAMES) + 1, "second": len(COLOR_NAMES) + 1,
-    "shade": len(SHADE_NAMES), "direction": len(DIRECTIONS) + 1, "lit": 2, "close": 2, "blurred": 2,
+    "shade": len(SHADE_NAMES), "direction": len(DIRECTIONS) + 1, "worn": len(WEAR_NAMES), "lit": 2, "close": 2,
+    "blurred": 2,
 }  # fmt: skip
 
 
@@ -45,7 +49,7 @@ def train_tokenizer(captions: list[str], folder: Path) -> CLIPTokenizer:
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.normalizer = normalizers.Lowercase()
     learner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), ByteLevel(add_prefix_space=False)])
-    trainer = trainers.BpeTrainer(vocab_size=900, min_frequency=20, end_of_word_suffix="</w>", show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=1600, min_frequency=20, end_of_word_suffix="</w>", show_progress=False)
     learner.train_from_iterator(captions, trainer)
     merges = [tuple(m) for m in json.loads(learner.to_str())["model"]["merges"]]
     alphabet = sorted(ByteLevel.alphabet())
@@ -66,19 +70,26 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
 def labels(look: Look, text: str) -> list[int]:
     """What `text` says, one class per head; IGNORED where the caption leaves it open."""
     words = set(text.replace(",", " ").split())
-    named = any(word in words for word in SYNONYMS[look.first])
+    single = SHADED_SYNONYMS.get((look.shade, look.first), ())
+    named = any(word in words for word in SYNONYMS[look.first]) or any(word in text for word in single)
     pattern = look.material in TWO_COLORED
     bare = not pattern and not look.natural and len(words) <= 3 and not _mentions_material(look, text)
-    shade = look.shade if look.shade and words & set(SHADE_WORDS[look.shade]) else ""
+    shaded = look.shade and (words & set(SHADE_WORDS[look.shade]) or any(word in text for word in single))
     return [
         IGNORED if bare else MATERIAL_NAMES.index(look.material),
         COLOR_NAMES.index(look.first) if named else len(COLOR_NAMES),
         COLOR_NAMES.index(look.second) if pattern else len(COLOR_NAMES),
-        SHADE_NAMES.index(shade),
+        SHADE_NAMES.index(look.shade if shaded else ""),
         1 + look.direction if DIRECTIONS[look.direction] in words else 0,
+        WEAR_NAMES.index(look.worn if _mentions_wear(look, text) else ""),
         int(any(word in text for word in LIGHT_WORDS)), int(any(word in text for word in CLOSE_WORDS)),
         int("blurry" in words),
     ]  # fmt: skip
+
+
+def _mentions_wear(look: Look, text: str) -> bool:
+    covered = {"mossy": ("covered in moss",), "snowy": ("covered in snow",)}
+    return bool(look.worn) and any(word in text for word in WEAR[look.worn] + covered.get(look.worn, ()))
 
 
 def _mentions_material(look: Look, text: str) -> bool:
@@ -86,7 +97,8 @@ def _mentions_material(look: Look, text: str) -> bool:
     return look.material == "plain" or any(word in text for word in spec.words + spec.nouns)
 
 
-def new_model(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+def new_model(tokenizer: CLIPTokenizer, seed: int) -> CLIPTextModel:
+    torch.manual_seed(seed)
     return CLIPTextModel(CLIPTextConfig(
         vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=4 * WIDTH, projection_dim=WIDTH,
         num_hidden_layers=3, num_attention_heads=4, max_position_embeddings=LENGTH, hidden_act="quick_gelu",
@@ -95,11 +107,25 @@ def new_model(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     ))  # fmt: skip
 
 
-def pretrain(tokenizer: CLIPTokenizer, looks: list[Look], *, steps: int, seed: int) -> CLIPTextModel:
-    """Teach a new encoder to name the attributes of captions; returns it frozen, in eval mode."""
+@torch.no_grad()
+def inherit(model: CLIPTextModel, tokenizer: CLIPTokenizer, other: CLIPTextModel, known: CLIPTokenizer) -> None:
+    """Give `model` the weights of `other`, in place; of the token embeddings those that both tokenizers have."""
+    state, own = other.state_dict(), model.state_dict()
+    (table,) = [name for name in own if name.endswith("token_embedding.weight")]
+    theirs = state.pop(table)
+    old = known.get_vocab()
+    for token, row in tokenizer.get_vocab().items():
+        if token in old:
+            own[table][row] = theirs[old[token]]
+    model.load_state_dict({**own, **state})
+
+
+def pretrain(
+    model: CLIPTextModel, tokenizer: CLIPTokenizer, looks: list[Look], *, steps: int, seed: int
+) -> None:
+    """Teach the encoder to name the attributes of captions, in place; it comes back frozen, in eval mode."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    model = new_model(tokenizer)
     heads = nn.ModuleDict({name: nn.Linear(WIDTH, classes) for name, classes in HEADS.items()})
     parameters = [*model.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1.5e-3, weight_decay=0.01)
@@ -121,4 +147,4 @@ def pretrain(tokenizer: CLIPTokenizer, looks: list[Look], *, steps: int, seed: i
                 for i, (n, g) in enumerate(zip(HEADS, guesses, strict=True))
             ]
             print(f"text {step}: loss {sum(losses):.3f}  " + "  ".join(right), flush=True)
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)

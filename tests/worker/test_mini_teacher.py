@@ -22,7 +22,7 @@ from training.captions import caption
 from training.controlnets import predict
 from training.dataset import Dataset, generate
 from training.latent import patches
-from training.text_encoder import tokenize
+from training.text_encoder import inherit, new_model, tokenize
 
 ROOT = Path(__file__).resolve().parents[2]
 MINI = ROOT / "csd_addon" / "teachers" / "mini"
@@ -169,3 +169,37 @@ def test_training_runs_from_nothing_to_a_loadable_teacher(tmp_path):
     command += ["--stage", "unet"]
     again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120)
     assert again.returncode == 0 and b"right" not in again.stdout
+
+
+def test_training_goes_on_from_a_teacher(tmp_path):
+    """After three steps the weights are still near those it started from, and the latent space is the same."""
+    output = tmp_path / "teacher"
+    command = [sys.executable, "-m", "training", "--smoke", "--processes", "1", "--start", str(MINI)]
+    command += ["--work", str(tmp_path / "work"), "--output", str(output)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for kind, name, allowed in ((UNet2DConditionModel, "unet", 0.01), (AutoencoderTiny, "vae", 0.2)):
+        new = torch.cat([p.flatten() for p in kind.from_pretrained(output / name).float().parameters()]).detach()
+        old = torch.cat([p.flatten() for p in part(kind, name).parameters()])
+        moved = float((new - old).norm() / old.norm())
+        print(f"{name} moved by {moved:.4f} of its norm (at most {allowed})")
+        assert 0 < moved < allowed
+    encoders = [kind.from_pretrained(folder / "vae").encoder for kind, folder in
+                ((AutoencoderTiny, output), (AutoencoderTiny, MINI))]  # fmt: skip
+    for new, old in zip(encoders[0].parameters(), encoders[1].parameters(), strict=True):
+        assert torch.equal(new.half(), old.half())
+
+
+def test_shared_words_keep_their_embeddings_when_the_tokenizer_changes():
+    known = part(CLIPTokenizer, "tokenizer")
+    other = part(CLIPTextModel, "text_encoder")
+    fewer = CLIPTokenizer(
+        vocab={t: i for i, t in enumerate(reversed(list(known.get_vocab())))}, merges=[], model_max_length=32
+    )
+    model = new_model(fewer, seed=0)
+    inherit(model, fewer, other, known)
+    new, old = model.get_input_embeddings().weight, other.get_input_embeddings().weight
+    token = known.tokenize("brick")[0]
+    assert torch.equal(new[fewer.get_vocab()[token]], old[known.get_vocab()[token]])
+    assert fewer.get_vocab()[token] != known.get_vocab()[token]

@@ -7,7 +7,7 @@ import torch
 
 from csd_addon.core.settings import Recipe
 from csd_addon.core.views import View
-from csd_addon.worker.guidance.prompts import PromptCache, text_for, unknown_words, view_word
+from csd_addon.worker.guidance.prompts import PromptCache, suggested_words, text_for, unknown_words, view_word
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,14 @@ def test_unknown_words_once_each_in_order_without_stop_words() -> None:
     known = ["red", "brick", "close-up"]
     assert unknown_words("A red BRICK with a Zeppelin, zeppelin of käse", known) == ["zeppelin", "käse"]
     assert unknown_words("red close-up", known) == []
+
+
+def test_an_unknown_word_is_answered_by_its_meaning_or_else_by_its_spelling() -> None:
+    known, related = ["red", "brick", "bricks", "wood"], {"mahogany": "dark brown wood", "brik": "wood"}
+    assert suggested_words("mahogany", known, related) == ["dark brown wood"]
+    assert suggested_words("brik", known, related) == ["wood"]
+    assert suggested_words("brcik", known, {}) == ["brick"]
+    assert suggested_words("zeppelin", known, related) == []
 
 
 def test_each_text_is_embedded_once() -> None:

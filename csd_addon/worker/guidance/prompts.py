@@ -6,7 +6,8 @@ negative prompt is the same for every view.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 
 import torch
 
@@ -48,6 +49,17 @@ def unknown_words(prompt: str, vocabulary: Iterable[str]) -> list[str]:
     """Words of ``prompt`` that are not in the teacher's ``vocabulary``, in order, each once."""
     known = {word for entry in vocabulary for word in words_of(entry)}
     return list(dict.fromkeys(w for w in words_of(prompt) if w not in known and w not in STOP_WORDS))
+
+
+def suggested_words(word: str, vocabulary: Iterable[str], related: Mapping[str, str]) -> list[str]:
+    """At most three known words that may be meant by the unknown ``word``.
+
+    related: the teacher's own list of near meanings ("mahogany": "dark brown wood"); without an entry there, the words
+    that are spelled most alike (a typing error).
+    """
+    if word in related:
+        return [related[word]]
+    return get_close_matches(word, sorted(set(vocabulary)), n=3, cutoff=0.75)
 
 
 class PromptCache:

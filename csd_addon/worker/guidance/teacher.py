@@ -168,6 +168,12 @@ def read_vocabulary(root: Path) -> list[str]:
     return words
 
 
+def read_related(root: Path) -> dict[str, str]:
+    """Words that the teacher does not know, each with what to write instead, from its ``vocabulary.json``; or {}."""
+    related: dict[str, str] = _read_json(root / "vocabulary.json").get("related", {})
+    return related
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}

@@ -1,0 +1,236 @@
+"""How well does the bundled teacher keep its word? Sampling and CSD, judged by an independent oracle and by hand.
+
+    python benchmarks/teacher_suite.py --work DIR                  oracle and sampling
+    python benchmarks/teacher_suite.py --work DIR --csd 24         and CSD: 24 prompts on 3 meshes, every method
+    python benchmarks/teacher_suite.py --work DIR --csd 4 --methods csd sds --meshes spot
+
+The oracle (`training/oracle.py`) learns in DIR from generator seeds that training never uses. Sampling: DDIM with
+classifier-free guidance under the depth ControlNet, one image a prompt. CSD: the real command line with the draft
+preset; the baked PNG is seen from eight fixed views whose angles training's and synthesis' random ones never equal. Two
+judges on the same pictures: the oracle's material and colour, and the nearest named colour in CIELAB over the object.
+The first twelve runs, unselected, are put on DIR/sheet.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny, ControlNetModel, UNet2DConditionModel
+from PIL import Image
+from transformers import CLIPTextModel, CLIPTokenizer
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from csd_addon.core.atlas import sample_bilinear  # noqa: E402
+from csd_addon.core.mesh import MeshData, Normalization  # noqa: E402
+from csd_addon.core.views import View, framing_distance  # noqa: E402
+from csd_addon.worker.render.gbuffer import render_gbuffer  # noqa: E402
+from csd_addon.worker.render.surface import Surface  # noqa: E402
+from training import dataset, oracle  # noqa: E402
+from training import meshes as training_meshes  # noqa: E402
+from training.evaluate import Judge, save_sheet  # noqa: E402
+from training.vocabulary import COLOR_NAMES, HELD_OUT, MATERIALS, TWO_COLORED, nearest_color  # noqa: E402
+
+MINI = ROOT / "csd_addon" / "teachers" / "mini"
+ORACLE_SEED, HELD_OUT_SEED, PROMPT_SEED = 500_000, 900_000, 7
+ORACLE_IMAGES, ORACLE_STEPS = 18_000, 2_500
+COLORS_A_MATERIAL = 3
+
+# Prompt, material, colour ("" where the material names none).
+PROMPTS = (
+    ("red brick", "brick", "red"), ("brown wooden planks", "wood", "brown"), ("mossy stone", "moss", "green"),
+    ("white marble", "marble", "white"), ("gold", "gold", ""), ("blue ceramic", "ceramic", "blue"),
+    ("lava", "lava", ""), ("gray cobblestone", "cobblestone", "gray"), ("green dragon scales", "scales", "green"),
+    ("zebra stripes", "zebra", ""), ("blue denim", "denim", "blue"), ("brown leather", "leather", "brown"),
+    ("red and white checkered", "checker", "red"), ("copper", "copper", ""), ("purple knitted wool", "knit", "purple"),
+    ("snow", "snow", ""), ("teal roof tiles", "shingles", "teal"), ("leopard print", "leopard", ""),
+    ("pink plastic", "plain", "pink"), ("rusty metal", "rust", ""), ("beige wicker", "wicker", "beige"),
+    ("green camouflage", "camouflage", "green"), ("black rubber", "rubber", "black"), ("ice", "ice", ""),
+)  # fmt: skip
+METHODS: dict[str, tuple[str, ...]] = {
+    "csd": (),
+    "csd kappa 0": ("--set", "kappa=0"),
+    "csd kappa 0.05": ("--set", "kappa=0.05"),
+    "csd constant w2": ("--negative", "blurry, shadow", "--set", "w2=1"),
+    "csd annealed w2": ("--negative", "blurry, shadow", "--set", "w2=[0,1,0.5,1]"),
+    "sds 7.5": ("--loss", "sds", "--set", "sds_weight=7.5"),
+}
+SHAPES = {"vase": training_meshes.vase, "arch": training_meshes.arch}
+MESHES = ("spot", *SHAPES)
+VIEWS = [View(azimuth, elevation, framing_distance(35.0, 0.9), 35.0) for azimuth, elevation in (
+    (11, 7), (57, 23), (103, -12), (149, 31), (191, 5), (233, 44), (277, -21), (319, 16),
+)]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What one picture should show; color "" where the prompt leaves it to the material."""
+
+    prompt: str
+    material: str
+    color: str
+
+
+def the_oracle(work: Path) -> oracle.Oracle:
+    path = work / "oracle.safetensors"
+    if not path.exists():
+        dataset.build(work / "oracle_images", ORACLE_IMAGES, ORACLE_SEED, paints=3)
+        model = oracle.train_oracle(dataset.load(work / "oracle_images"), steps=ORACLE_STEPS, seed=0)
+        oracle.save(model, path)
+    model = oracle.load(path)
+    dataset.build(work / "oracle_held_out", 1_500, HELD_OUT_SEED, paints=3)
+    right = oracle.accuracy(model, dataset.load(work / "oracle_held_out"))
+    print("the oracle on images of unseen seeds: " + ", ".join(f"{name} {share:.0%}" for name, share in right.items()))
+    return model
+
+
+def the_teacher() -> tuple[Judge, ControlNetModel]:
+    def part(kind, name: str):
+        model = kind.from_pretrained(MINI / name, local_files_only=True)
+        return model.float().eval() if isinstance(model, torch.nn.Module) else model
+
+    judge = Judge(
+        part(UNet2DConditionModel, "unet"), part(CLIPTextModel, "text_encoder"), part(CLIPTokenizer, "tokenizer"),
+        part(AutoencoderTiny, "vae"),
+    )  # fmt: skip
+    return judge, part(ControlNetModel, "controlnet_depth")
+
+
+def sampled_prompts() -> tuple[list[Wanted], list[Wanted]]:
+    """Prompts over the vocabulary, and the combinations that training never saw."""
+    rng, usual = np.random.default_rng(PROMPT_SEED), []
+    for name, material in MATERIALS.items():
+        nameable = COLOR_NAMES if material.colors is None else material.colors
+        for color in rng.permutation([c for c in nameable if (c, name) not in HELD_OUT])[:COLORS_A_MATERIAL]:
+            usual.append(wanted(str(color), name, rng))
+        if not nameable:
+            usual.append(Wanted(material.words[0], name, ""))
+    return usual, [wanted(color, name, rng) for color, name in HELD_OUT]
+
+
+def wanted(color: str, material: str, rng: np.random.Generator) -> Wanted:
+    words = MATERIALS[material].words[0]
+    if material in TWO_COLORED:
+        second = str(rng.choice([c for c in COLOR_NAMES if c != color]))
+        return Wanted(f"{color} and {second} {words}", material, color)
+    return Wanted(f"{color} {words}", material, color)
+
+
+def leading_color(pixels: np.ndarray) -> str:
+    """The hand-made judge: the colour name that most of the pixels [P, 3] in 0..1 are nearest to."""
+    return COLOR_NAMES[int(np.bincount(nearest_color(pixels), minlength=len(COLOR_NAMES)).argmax())]
+
+
+def sampling(judge: Judge, controlnet: ControlNetModel, model: oracle.Oracle, depth: np.ndarray, work: Path) -> None:
+    for title, prompts in zip(("vocabulary", "held-out combinations"), sampled_prompts(), strict=True):
+        conditions = depth[np.arange(len(prompts)) * 7 % len(depth)]
+        texts, images = [p.prompt for p in prompts], []
+        for i in range(0, len(texts), 32):
+            images.append(judge.sample(texts[i : i + 32], controlnet=controlnet, conditions=conditions[i : i + 32]))
+        images = np.concatenate(images)
+        save_sheet(images[: len(images) // 14 * 14], 14, work / f"sampled_{title.split()[0]}.png")
+        found = oracle.judge(model, images)
+        material = np.array([p.material == m for p, m in zip(prompts, found.material, strict=True)])
+        named = np.array([bool(p.color) for p in prompts])
+        seen = np.array([p.color in ("", c) for p, c in zip(prompts, found.first, strict=True)])
+        leads = [leading_color(i[mask] / 255) for i, mask in zip(images, conditions > 20, strict=True)]
+        by_hand = np.array([p.color in ("", c) for p, c in zip(prompts, leads, strict=True)])
+        print(
+            f"sampling, {title}: {len(prompts)} prompts; colour {seen[named].mean():.0%} (by hand "
+            f"{by_hand[named].mean():.0%}), material {material.mean():.0%}, both {(seen & material).mean():.0%}"
+        )
+        print("  materials missed: " + ", ".join(
+            f"{p.prompt} ({m})" for p, m, right in zip(prompts, found.material, material, strict=True) if not right
+        ))  # fmt: skip
+
+
+def textured(work: Path, mesh: str, file: Path, method: str, prompt: str) -> Path:
+    """Folder of a finished run of the command line; runs that are there are kept."""
+    folder = work / "csd" / method.replace(" ", "_") / f"{mesh}_{prompt.replace(' ', '_')}"
+    if not (folder / "report.json").exists():
+        subprocess.run(
+            [sys.executable, "-m", "csd_addon", "texture", str(file), "--prompt", prompt, "--preset", "draft", "--size",
+             "512", "--output", str(folder), *METHODS[method]], cwd=ROOT, check=True, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    return folder
+
+
+def pictures(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The baked texture from VIEWS on gray: [8, 64, 64, 3] uint8, and where the object is [8, 64, 64]."""
+    mesh = MeshData.load(folder / "job" / "mesh.npz")
+    surface = Surface.of(mesh, Normalization.of(mesh.positions))
+    (path,) = (folder / "textures").glob("*.png")
+    texture = np.asarray(Image.open(path).convert("RGB"), dtype=np.float64) / 255
+    images, masks = [], []
+    for view in VIEWS:
+        buffer = render_gbuffer(surface, view, size=64, supersample=2)
+        uv = (mesh.corner_uvs[buffer.triangle.numpy()] * buffer.barycentric.numpy()[..., None]).sum(axis=1)
+        color = buffer.resolve(torch.from_numpy(sample_bilinear(texture, uv)).float()).numpy()
+        coverage = buffer.coverage.numpy()
+        images.append(color + (1 - coverage[..., None]) * 0.5)
+        masks.append(coverage > 0.99)
+    return (np.stack(images).clip(0, 1) * 255).round().astype(np.uint8), np.stack(masks)
+
+
+def meshes(work: Path, names: list[str]) -> dict[str, Path]:
+    """A file for each mesh: Spot as it is stored, the others written without UVs, so the command line unwraps them."""
+    files = {"spot": ROOT.parent / "shared" / "meshes" / "spot.obj"}
+    for name, shape in SHAPES.items():
+        files[name] = work / f"{name}.obj"
+        write_obj(shape(np.random.default_rng(PROMPT_SEED))[0], files[name])
+    return {name: files[name] for name in names}
+
+
+def write_obj(corners: np.ndarray, path: Path) -> None:
+    """Triangles [T, 3, 3] as an OBJ, Y up, equal corners welded."""
+    points, index = np.unique(corners.reshape(-1, 3).round(5), axis=0, return_inverse=True)
+    lines = [f"v {x:.5f} {z:.5f} {-y:.5f}" for x, y, z in points]
+    lines += ["f " + " ".join(str(i + 1) for i in triangle) for triangle in index.reshape(-1, 3)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def csd(model: oracle.Oracle, work: Path, count: int, methods: list[str], names: list[str]) -> None:
+    files, first = meshes(work, names), []
+    for method in methods:
+        hits: dict[str, list[bool]] = {"colour": [], "by hand": [], "material": []}
+        for prompt, material, color in PROMPTS[:count]:
+            for name, file in files.items():
+                images, masks = pictures(textured(work, name, file, method, prompt))
+                found, leads = oracle.judge_together(model, images), leading_color(images[masks] / 255)
+                hits["material"].append(found.material[0] == material)
+                if color:
+                    hits["colour"].append(found.first[0] == color)
+                    hits["by hand"].append(leads == color)
+                first.append(np.concatenate(list(images[:4]), axis=1))
+                seen = f"{found.first[0]} {found.material[0]}"
+                print(f"{method:16}{name:6}{prompt:26} oracle: {seen}; leads: {leads}", flush=True)
+        print(f"{method}: " + ", ".join(f"{key} {np.mean(v):.0%} of {len(v)}" for key, v in hits.items()))
+    save_sheet(np.stack(first[:12]), 3, work / "sheet.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--csd", type=int, default=0, metavar="PROMPTS")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--meshes", nargs="+", choices=MESHES, default=list(MESHES))
+    words = parser.parse_args()
+    torch.set_num_threads(1)
+    work = words.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    model = the_oracle(work)
+    if words.csd:
+        csd(model, work, words.csd, words.methods, words.meshes)
+    else:
+        sampling(*the_teacher(), model, dataset.load(work / "oracle_held_out").depth, work)
+
+
+if __name__ == "__main__":
+    main()
