@@ -40,7 +40,7 @@ from training.vocabulary import COLOR_NAMES, HELD_OUT, MATERIALS, TWO_COLORED, n
 
 MINI = ROOT / "csd_addon" / "teachers" / "mini"
 ORACLE_SEED, HELD_OUT_SEED, PROMPT_SEED = 500_000, 900_000, 7
-ORACLE_IMAGES, ORACLE_STEPS = 18_000, 2_500
+ORACLE_IMAGES, ORACLE_STEPS = 12_000, 1_500
 COLORS_A_MATERIAL = 3
 
 # Prompt, material, colour ("" where the material names none).

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -50,14 +51,14 @@ def replace_folder(aside: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def known_words(seed: int = 0, count: int = 60_000) -> list[str]:
-    """Every word that `count` random captions use, sorted."""
+def known_words(seed: int = 0, count: int = 60_000, least: int = 5) -> list[str]:
+    """Every word that at least `least` of `count` random captions use, sorted; so no made-up one."""
     rng = np.random.default_rng(seed)
-    words: set[str] = set()
+    seen: Counter[str] = Counter()
     for i in range(count):
         look = random_look(rng, SHAPES[i % len(SHAPES)], close=i % 4 == 0)
-        words.update(re.findall(r"[a-z0-9\-]+", caption(rng, look)))
-    return sorted(words)
+        seen.update(set(re.findall(r"[a-z0-9\-]+", caption(rng, look))))
+    return sorted(word for word, times in seen.items() if times >= least)
 
 
 def write_vocabulary(path: Path) -> None:
