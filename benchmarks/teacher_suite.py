@@ -1,4 +1,4 @@
-"""How well does the bundled teacher keep its word? Sampling and CSD, judged by an independent oracle and by hand.
+"""How well does the teacher "broad" keep its word? Sampling and CSD, judged by an independent oracle and by hand.
 
     python benchmarks/teacher_suite.py --work DIR                  oracle and sampling
     python benchmarks/teacher_suite.py --work DIR --csd 24         and CSD: 24 prompts on 3 meshes, every method
@@ -38,7 +38,7 @@ from training import meshes as training_meshes  # noqa: E402
 from training.evaluate import Judge, save_sheet  # noqa: E402
 from training.vocabulary import COLOR_NAMES, HELD_OUT, MATERIALS, TWO_COLORED, nearest_color  # noqa: E402
 
-MINI = ROOT / "csd_addon" / "teachers" / "mini"
+TEACHER = ROOT / "csd_addon" / "teachers" / "broad"
 ORACLE_SEED, HELD_OUT_SEED, PROMPT_SEED = 500_000, 900_000, 7
 ORACLE_IMAGES, ORACLE_STEPS = 12_000, 1_500
 COLORS_A_MATERIAL = 3
@@ -93,7 +93,7 @@ def the_oracle(work: Path) -> oracle.Oracle:
 
 def the_teacher() -> tuple[Judge, ControlNetModel]:
     def part(kind, name: str):
-        model = kind.from_pretrained(MINI / name, local_files_only=True)
+        model = kind.from_pretrained(TEACHER / name, local_files_only=True)
         return model.float().eval() if isinstance(model, torch.nn.Module) else model
 
     judge = Judge(
@@ -156,7 +156,7 @@ def textured(work: Path, mesh: str, file: Path, method: str, prompt: str) -> Pat
     folder = work / "csd" / method.replace(" ", "_") / f"{mesh}_{prompt.replace(' ', '_')}"
     if not (folder / "report.json").exists():
         subprocess.run(
-            [sys.executable, "-m", "csd_addon", "texture", str(file), "--prompt", prompt, "--preset", "draft", "--size",
+            [sys.executable, "-m", "csd_addon", "texture", str(file), "--prompt", prompt, "--teacher", "broad", "--preset", "draft", "--size",
              "512", "--output", str(folder), *METHODS[method]], cwd=ROOT, check=True, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     return folder

@@ -29,7 +29,7 @@ def main() -> None:
         default=Path.home() / ".cache" / "csd_texture_training",
         help="folder for data and checkpoints",
     )
-    parser.add_argument("--output", type=Path, help="where the teacher is written (default: csd_addon/teachers/mini)")
+    parser.add_argument("--output", type=Path, help="where the teacher is written (default: csd_addon/teachers/broad)")
     parser.add_argument("--start", type=Path, help="go on from the weights of this teacher, with fewer steps")
     parser.add_argument("--stage", choices=STAGES, help="run this stage alone")
     parser.add_argument(
@@ -37,7 +37,7 @@ def main() -> None:
     )
     parser.add_argument("--processes", type=int, default=2, help="one-thread training processes")
     arguments = parser.parse_args()
-    output = arguments.output or Path(__file__).resolve().parent.parent / "csd_addon" / "teachers" / "mini"
+    output = arguments.output or Path(__file__).resolve().parent.parent / "csd_addon" / "teachers" / "broad"
     if arguments.smoke and not arguments.output:
         parser.error("--smoke makes a useless teacher: say where it may be written with --output.")
     sizes = SMOKE if arguments.smoke else CONTINUED if arguments.start else FULL

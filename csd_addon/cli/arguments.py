@@ -71,7 +71,7 @@ def _add_target(command: argparse.ArgumentParser) -> None:
 
 def _add_settings(command: argparse.ArgumentParser, *, size: int) -> None:
     command.add_argument("--uv-map", default=_DEFAULT["uv_map"], metavar="NAME", help="UV layer to bake into")
-    command.add_argument("--teacher", default=_DEFAULT["teacher"], metavar="mini|sd15|FOLDER")
+    command.add_argument("--teacher", default=_DEFAULT["teacher"], metavar="mini|broad|sd15|FOLDER")
     command.add_argument("--preset", default=_DEFAULT["preset"], choices=tuple(PRESETS))
     command.add_argument("--loss", default=_DEFAULT["loss"], choices=LOSSES)
     command.add_argument("--iterations", type=int, default=_DEFAULT["iterations"], metavar="N")

@@ -51,7 +51,7 @@ class JobSettings:
     target, remove: what an edited texture should show, and what it shows now and should lose. strength: 0 .. 1.
     mask: where an edit may change something, empty for everywhere (``scene.mask``). keep: one of ``KEEPS``, whether an
     edit keeps the source's pattern (``core.edit``).
-    preset: a key of ``PRESETS``. teacher: "mini", "sd15" or a folder. device: one of ``DEVICES``.
+    preset: a key of ``PRESETS``. teacher: "mini", "broad", "sd15" or a folder. device: one of ``DEVICES``.
     iterations: optimisation steps. size: edge of the image in pixels; 0 for an edit: as the source.
     seed: 0 .. 2**31 - 1. uv_map: name of the UV layer, empty for the active one. loss: one of ``LOSSES``.
     expert: names of ``Recipe`` fields with their values as in JSON, laid over everything else; one number for a

@@ -21,6 +21,8 @@ SD15_DEPTH = "lllyasviel/control_v11f1p_sd15_depth"
 SD15_CANNY = "lllyasviel/control_v11p_sd15_canny"
 
 # Part → alternatives: a part is complete when every file of one of the tuples is there.
+# mini: few words, their patterns best. broad: many words, mostly their colours.
+BUNDLED = ("mini", "broad")
 TOKENIZER = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 SCHEDULER = (("scheduler_config.json",),)
 NETWORKS = {"unet": "diffusion_pytorch_model", "text_encoder": "model"}
@@ -42,18 +44,18 @@ class TeacherFolders:
 
 
 def find_teacher(name: str, paths: Paths) -> TeacherFolders:
-    """Return the folders of ``mini``, ``sd15`` or a folder in diffusers layout.
+    """Return the folders of one of ``BUNDLED``, of ``sd15`` or of a folder in diffusers layout.
 
     Raises TeacherMissing when there is none, or when parts of it are missing, and names them.
     """
-    if name == "mini":
-        root = bundled_teachers() / "mini"
+    if name in BUNDLED:
+        root = bundled_teachers() / name
     elif name == "sd15":
         root = _find_sd15(paths)
     else:
         root = Path(name).expanduser().absolute()
         if not root.is_dir():
-            raise TeacherMissing(f'No teacher "{name}": give mini, sd15, or a folder in diffusers layout.')
+            raise TeacherMissing(f'No teacher "{name}": give mini, broad, sd15, or a folder in diffusers layout.')
     if missing := check_layout(root):
         raise TeacherMissing(f"The teacher in {root} is not complete, it lacks: {', '.join(missing)}.")
     return _folders(root)

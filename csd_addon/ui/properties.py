@@ -81,7 +81,8 @@ class SettingsMixin:
     )
     teacher: StringProperty(
         name="Teacher", default=_DEFAULT["teacher"],
-        description="The image model that guides the texture: mini (bundled), sd15, or a folder in diffusers layout",
+        description="The image model that guides the texture: mini or broad (bundled: few words or many), sd15, "
+        "or a folder in diffusers layout",
     )
     device: EnumProperty(
         name="Device", default=_DEFAULT["device"], items=_items(DEVICES, {}), description="What the worker computes on"

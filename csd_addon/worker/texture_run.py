@@ -9,7 +9,7 @@ import contextlib
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -167,12 +167,20 @@ class TextureRun:
         unknown = unknown_words(self.words(), vocabulary) if vocabulary else []
         if not unknown:
             return
-        meant = [(word, " or ".join(suggested_words(word, vocabulary, related))) for word in unknown]
-        named = ", ".join(f"{word} (try: {words})" if words else word for word, words in meant)
+        named = ", ".join(self.with_advice(root, word, vocabulary, related) for word in unknown)
         self.warn(
             f"The teacher '{self.settings.teacher}' does not know: {named}. It will follow the other words only; its "
             f"vocabulary is in {root / 'README.md'}."
         )
+
+    @staticmethod
+    def with_advice(root: Path, word: str, vocabulary: list[str], related: Mapping[str, str]) -> str:
+        """``word`` with the teacher beside this one that knows it, or else with what to write instead."""
+        for other in sorted(root.parent.glob("*/vocabulary.json")):
+            if not unknown_words(word, read_vocabulary(other.parent)):
+                return f"{word} (the teacher '{other.parent.name}' does)"
+        words = " or ".join(suggested_words(word, vocabulary, related))
+        return f"{word} (try: {words})" if words else word
 
     def _recipe(self) -> Recipe:
         root = self.teacher.root

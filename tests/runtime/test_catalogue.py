@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime.catalogue import SD15, SD15_CANNY, SD15_DEPTH, check_layout, find_teacher
+from csd_addon.runtime.catalogue import BUNDLED, SD15, SD15_CANNY, SD15_DEPTH, check_layout, find_teacher
 from csd_addon.runtime.errors import TeacherMissing
-from csd_addon.runtime.paths import Paths
+from csd_addon.runtime.paths import Paths, bundled_teachers
 
 NETWORK = ("config.json", "diffusion_pytorch_model.safetensors")
 REQUIRED = {
@@ -131,3 +131,9 @@ def test_a_link_to_a_blob_that_is_gone_counts_as_missing(paths: Paths, tmp_path:
     weights.unlink()
     weights.symlink_to(tmp_path / "blobs" / "gone")
     assert check_layout(root) == ["unet/diffusion_pytorch_model.safetensors"]
+
+
+def test_every_bundled_teacher_is_found_by_its_name(paths: Paths) -> None:
+    assert {find_teacher(name, paths).root for name in BUNDLED} == {
+        path.parent for path in bundled_teachers().glob("*/vocabulary.json")
+    }

@@ -1,4 +1,4 @@
-"""The bundled teacher: its files load through the library classes alone, and it has learned what it claims.
+"""The bundled teachers: their files load through the library classes alone, and broad has learned what it claims.
 
 The held-out images come from training's own generator with a seed that no training shard has. Losses are mean
 squared errors of the predicted noise, equal noise on both sides of every comparison.
@@ -25,7 +25,9 @@ from training.latent import patches
 from training.text_encoder import inherit, new_model, tokenize
 
 ROOT = Path(__file__).resolve().parents[2]
-MINI = ROOT / "csd_addon" / "teachers" / "mini"
+TEACHERS = ROOT / "csd_addon" / "teachers"
+# What today's generator and vocabulary have taught; mini is of an earlier, smaller edition.
+BROAD = TEACHERS / "broad"
 HELD_OUT_SEED = 77_000
 TIMES = (600, 700, 800)
 
@@ -39,7 +41,7 @@ def one_thread():
 
 
 def part(kind, name: str):
-    model = kind.from_pretrained(MINI / name, local_files_only=True)
+    model = kind.from_pretrained(BROAD / name, local_files_only=True)
     return model.float().eval().requires_grad_(False) if isinstance(model, torch.nn.Module) else model
 
 
@@ -76,8 +78,9 @@ def noised(latents: torch.Tensor, time: int) -> tuple[torch.Tensor, torch.Tensor
     return noise, scheduler.add_noise(latents, noise, torch.full((len(latents),), time))
 
 
-def test_files_are_small_and_free_of_local_paths():
-    files = [path for path in MINI.rglob("*") if path.is_file()]
+@pytest.mark.parametrize("name", ["mini", "broad"])
+def test_files_are_small_and_free_of_local_paths(name):
+    files = [path for path in (TEACHERS / name).rglob("*") if path.is_file()]
     total = sum(path.stat().st_size for path in files)
     largest = max(path.stat().st_size for path in files)
     print(f"{len(files)} files, {total / 1e6:.1f} MB (< 30), largest {largest / 1e6:.1f} MB (< 16)")
@@ -89,9 +92,22 @@ def test_files_are_small_and_free_of_local_paths():
             assert "/root" not in path.read_text() and "/home" not in path.read_text(), path
 
 
+@pytest.mark.parametrize("name", ["mini", "broad"])
+def test_every_part_loads_and_predicts_finite_noise(name):
+    folder = TEACHERS / name
+    text = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True).float()
+    tokens = tokenize(CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True), ["red brick"])
+    embedded = text(tokens).last_hidden_state
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", local_files_only=True).float()
+    noise = unet(torch.randn(1, 16, 16, 16, generator=torch.Generator().manual_seed(0)), 500, embedded).sample
+    assert noise.isfinite().all() and 0.3 < float(noise.std()) < 3
+    for kind in ("depth", "canny"):
+        ControlNetModel.from_pretrained(folder / f"controlnet_{kind}", local_files_only=True)
+
+
 def test_tokenizer_knows_the_vocabulary_and_survives_anything_else():
     tokenizer = part(CLIPTokenizer, "tokenizer")
-    known = json.loads((MINI / "vocabulary.json").read_text())
+    known = json.loads((BROAD / "vocabulary.json").read_text())
     assert {"red", "brick", "wood", "striped"} <= set(known["words"])
     assert set(known["colours"]) | {w for m in known["materials"] for w in m.split()} <= set(known["words"])
     tokens = tokenize(tokenizer, ["red brick", "Zürich \N{SNOWMAN} xyzzy " * 20, ""])
@@ -174,7 +190,7 @@ def test_training_runs_from_nothing_to_a_loadable_teacher(tmp_path):
 def test_training_goes_on_from_a_teacher(tmp_path):
     """After three steps the weights are still near those it started from, and the latent space is the same."""
     output = tmp_path / "teacher"
-    command = [sys.executable, "-m", "training", "--smoke", "--processes", "1", "--start", str(MINI)]
+    command = [sys.executable, "-m", "training", "--smoke", "--processes", "1", "--start", str(BROAD)]
     command += ["--work", str(tmp_path / "work"), "--output", str(output)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
@@ -186,7 +202,7 @@ def test_training_goes_on_from_a_teacher(tmp_path):
         print(f"{name} moved by {moved:.4f} of its norm (at most {allowed})")
         assert 0 < moved < allowed
     encoders = [kind.from_pretrained(folder / "vae").encoder for kind, folder in
-                ((AutoencoderTiny, output), (AutoencoderTiny, MINI))]  # fmt: skip
+                ((AutoencoderTiny, output), (AutoencoderTiny, BROAD))]  # fmt: skip
     for new, old in zip(encoders[0].parameters(), encoders[1].parameters(), strict=True):
         assert torch.equal(new.half(), old.half())
 
