@@ -156,8 +156,9 @@ def textured(work: Path, mesh: str, file: Path, method: str, prompt: str) -> Pat
     folder = work / "csd" / method.replace(" ", "_") / f"{mesh}_{prompt.replace(' ', '_')}"
     if not (folder / "report.json").exists():
         subprocess.run(
-            [sys.executable, "-m", "csd_addon", "texture", str(file), "--prompt", prompt, "--teacher", "broad", "--preset", "draft", "--size",
-             "512", "--output", str(folder), *METHODS[method]], cwd=ROOT, check=True, stderr=subprocess.DEVNULL,
+            [sys.executable, "-m", "csd_addon", "texture", str(file), "--prompt", prompt, "--teacher", "broad",
+             "--preset", "draft", "--size", "512", "--output", str(folder), *METHODS[method]],
+            cwd=ROOT, check=True, stderr=subprocess.DEVNULL,
         )  # fmt: skip
     return folder
 
