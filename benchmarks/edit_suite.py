@@ -229,7 +229,7 @@ def suite(edits: list[Edit], words: argparse.Namespace) -> None:
         stage = Stage.of(mesh)
         if not (folder / "result" / "report.json").exists():
             file = prepare(edit, stage, mesh, folder)
-            run(edit, file, folder / "result", "--preset", words.preset, "--seed", str(words.seed))
+            run(edit, file, folder / "result", *chosen(words))
         right += judge(edit, stage, folder)
         images = [load(folder / "source.png"), load(next((folder / "result" / "textures").glob("*.png")))]
         rows.append(np.concatenate([stage.picture(image / 255) for image in images], axis=1))
@@ -245,12 +245,16 @@ def strengths(edit: Edit, words: argparse.Namespace) -> None:
     differences = []
     for strength in STRENGTHS:
         output = folder / f"{strength}"
-        run(edit, file, output, "--strength", str(strength), "--preset", words.preset, "--seed", str(words.seed))
+        run(edit, file, output, "--strength", str(strength), *chosen(words))
         differences.append(read_json(output / "report.json")["edit"]["mean_delta_e"])
     same = (load(next((folder / "0.0" / "textures").glob("*.png"))) == load(folder / "source.png")).all()
     grows = all(a < b for a, b in zip(differences, differences[1:], strict=False))
     print(f"{edit.name}: mean dE at {STRENGTHS}: {', '.join(f'{d:.1f}' for d in differences)}")
     print(f"strength 0 is the source byte for byte: {bool(same)}; grows with strength: {grows}")
+
+
+def chosen(words: argparse.Namespace) -> list[str]:
+    return ["--preset", words.preset, "--seed", str(words.seed), "--teacher", words.teacher]
 
 
 def main() -> None:
@@ -259,6 +263,7 @@ def main() -> None:
     parser.add_argument("--spot", type=Path, default=ROOT.parent / "shared" / "meshes" / "spot.obj")
     parser.add_argument("--preset", default="draft")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--teacher", default="mini")
     parser.add_argument("--only", type=int, action="append", help="number of an edit, from 1")
     parser.add_argument("--strengths", action="store_true")
     words = parser.parse_args()

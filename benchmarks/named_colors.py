@@ -1,6 +1,6 @@
 """Does the baked texture have the prompted colour? Twelve prompts through the real command line, judged on the surface.
 
-    python benchmarks/named_colors.py --output DIR [--file MESH] [--preset draft] [--seed 0]
+    python benchmarks/named_colors.py --output DIR [--file MESH] [--preset draft] [--seed 0] [--teacher mini]
 
 Points are drawn uniformly by area on the job's mesh, looked up in the written PNG through the UVs, and named by
 the nearest of the teacher's reference colours in CIELAB. A prompt counts as reached if its colour leads
@@ -34,11 +34,11 @@ LEAST_SHARE = 0.25
 POINTS = 20_000
 
 
-def texture(file: Path, output: Path, prompt: str, preset: str, seed: int) -> None:
+def texture(file: Path, output: Path, prompt: str, preset: str, seed: int, teacher: str) -> None:
     """Run the command line for one prompt; its progress goes to stderr."""
     subprocess.run(
         [sys.executable, "-m", "csd_addon", "texture", str(file), "--prompt", prompt, "--preset", preset,
-         "--seed", str(seed), "--output", str(output / prompt.replace(" ", "_"))],
+         "--teacher", teacher, "--seed", str(seed), "--output", str(output / prompt.replace(" ", "_"))],
         cwd=ROOT, check=True,
     )  # fmt: skip
 
@@ -81,10 +81,11 @@ def main() -> None:
     parser.add_argument("--file", type=Path)
     parser.add_argument("--preset", default="draft")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--teacher", default="mini")
     words = parser.parse_args()
     if words.file:
         for prompt in PROMPTS:
-            texture(words.file.resolve(), words.output.resolve(), prompt, words.preset, words.seed)
+            texture(words.file.resolve(), words.output.resolve(), prompt, words.preset, words.seed, words.teacher)
     folders = sorted(path.parent for path in words.output.glob("*/report.json"))
     reached = [judge(folder) for folder in folders]
     print(f"{sum(reached)} of {len(reached)} prompts have their colour as the leading one")

@@ -6,6 +6,7 @@ from bpy.app.translations import pgettext_n as marked
 
 from ..jobs.history import Entry, number
 from . import past_runs
+from .subpanels import SubPanel
 
 # What each curve of the plot is (core.plot.NORMS draws the formulas).
 _CURVES = (
@@ -23,17 +24,11 @@ _PHASES = (
 )
 
 
-class CSD_PT_diagnostics(bpy.types.Panel):
+class CSD_PT_diagnostics(SubPanel, bpy.types.Panel):
     """The last run's plot of gradient norms and its figures."""
 
     bl_idname = "CSD_PT_diagnostics"
     bl_label = "Diagnostics"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = "CSD"
-    bl_context = "objectmode"
-    bl_parent_id = "CSD_PT_main"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         past_runs.wake()

@@ -14,6 +14,7 @@ from ..scene.kept_result import fitting_uvs, same_original
 from ..scene.lookup import ObjectKey
 from . import driver, guidance, output, past_runs, session
 from .properties import NAMES
+from .subpanels import SubPanel
 
 _STATES = {"cancelled": marked("Cancelled"), "unfinished": marked("No result"), "damaged": marked("Damaged")}
 # Edge of a run's picture, in units of the interface: as high as the lines beside it.
@@ -135,17 +136,11 @@ class CSD_OT_more_history(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class CSD_PT_history(bpy.types.Panel):
+class CSD_PT_history(SubPanel, bpy.types.Panel):
     """Earlier runs with their pictures, newest first."""
 
     bl_idname = "CSD_PT_history"
     bl_label = "History"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = "CSD"
-    bl_context = "objectmode"
-    bl_parent_id = "CSD_PT_main"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         past_runs.wake()

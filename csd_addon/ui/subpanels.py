@@ -5,13 +5,19 @@ import bpy
 from . import session
 
 
-class _SubPanel:
+class SubPanel:
+    """Where every sub-panel of the tab has its place."""
+
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "CSD"
     bl_context = "objectmode"
     bl_parent_id = "CSD_PT_main"
     bl_options = {"DEFAULT_CLOSED"}
+
+
+class _Settings(SubPanel):
+    """A sub-panel whose settings rest while a job runs."""
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -21,7 +27,7 @@ class _SubPanel:
         self.draw_settings(layout, context.scene.csd)
 
 
-class CSD_PT_views(_SubPanel, bpy.types.Panel):
+class CSD_PT_views(_Settings, bpy.types.Panel):
     """From where the teacher looks at the object."""
 
     bl_idname = "CSD_PT_views"
@@ -38,7 +44,7 @@ class CSD_PT_views(_SubPanel, bpy.types.Panel):
         column.prop(settings.guidance, "view_words")
 
 
-class CSD_PT_guidance(_SubPanel, bpy.types.Panel):
+class CSD_PT_guidance(_Settings, bpy.types.Panel):
     """How the teacher guides the texture."""
 
     bl_idname = "CSD_PT_guidance"
@@ -57,7 +63,7 @@ class CSD_PT_guidance(_SubPanel, bpy.types.Panel):
         _draw_pair(column, settings.guidance, "t_max")
 
 
-class CSD_PT_output(_SubPanel, bpy.types.Panel):
+class CSD_PT_output(_Settings, bpy.types.Panel):
     """Where the finished image goes."""
 
     bl_idname = "CSD_PT_output"
