@@ -19,10 +19,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from csd_addon.runtime.installer import UV_VERSION  # noqa: E402
+
 LOCKS = ROOT / "csd_addon" / "runtime" / "locks"
 TEST_LISTS = ROOT / "tests" / "requirements"
 
-UV = "uv==0.13.8"
+UV = f"uv=={UV_VERSION}"
 TORCH = "2.13.0"
 WORKER = [
     "diffusers==0.42.1",
@@ -35,7 +39,7 @@ WORKER = [
 ]
 BPY = {"3.11": "bpy==4.5.*", "3.13": "bpy==5.2.*"}
 TEST = ["pytest==9.2.0", "hypothesis==6.170.15"]
-CHECK = [*TEST, "numpy==2.4.6", "ruff==0.17.5", "mypy==2.4.1"]
+CHECK = [*TEST, "numpy==2.4.6", "ruff==0.17.5", "mypy==2.4.1", UV]
 
 PLATFORMS = {
     "linux-x64": "x86_64-manylinux_2_28",

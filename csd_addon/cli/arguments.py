@@ -8,7 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..core.settings import DEVICES, KEEPS, LOSSES, PRESETS, JobSettings
+from ..core.settings import DEPTHS, DEVICES, FRONTS, KEEPS, LOSSES, OVERLAPS, PRESETS, JobSettings
+from . import setting_up, teacher
 from .request import Request
 
 _DEFAULT = {f.name: f.default for f in fields(JobSettings)}
@@ -40,8 +41,16 @@ def parser(program: str) -> argparse.ArgumentParser:
     resume = commands.add_parser("resume", help="continue a cancelled or failed run from its checkpoint")
     resume.add_argument("output", type=Path, metavar="DIR", help="the --output folder of that run")
     doctor = commands.add_parser("doctor", help="say what is right and what is wrong on this machine")
-    runtime = commands.add_parser("runtime", help="install or remove the worker's environment")
-    runtime.add_argument("action", choices=("install", "remove"))
+    runtime = commands.add_parser("runtime", help="install, repair, bundle or remove the worker's environment")
+    setting_up.add_runtime(runtime)
+    diagnose = commands.add_parser("diagnose", help="show which of the paper's claims hold with a teacher, on one mesh")
+    _add_file(diagnose)
+    _add_prompt(diagnose)
+    _add_settings(diagnose, size=JobSettings.size)
+    diagnose.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
+    teachers = commands.add_parser("teacher", help="list, download, verify or remove teachers")
+    teacher.add_commands(teachers)
+    teachers.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
     for command in (demo, texture, edit, resume, doctor, runtime):
         command.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
     return top
@@ -71,12 +80,29 @@ def _add_target(command: argparse.ArgumentParser) -> None:
 
 def _add_settings(command: argparse.ArgumentParser, *, size: int) -> None:
     command.add_argument("--uv-map", default=_DEFAULT["uv_map"], metavar="NAME", help="UV layer to bake into")
-    command.add_argument("--teacher", default=_DEFAULT["teacher"], metavar="mini|broad|sd15|FOLDER")
+    command.add_argument("--teacher", default=_DEFAULT["teacher"], metavar="mini|broad|sd15|FOLDER|FILE")
+    command.add_argument("--lora", default=_DEFAULT["lora"], metavar="FILE[:WEIGHT]", help="merged into the teacher")
     command.add_argument("--preset", default=_DEFAULT["preset"], choices=tuple(PRESETS))
     command.add_argument("--loss", default=_DEFAULT["loss"], choices=LOSSES)
     command.add_argument("--iterations", type=int, default=_DEFAULT["iterations"], metavar="N")
     edge = "edge of the image" if size else "longer edge of the image; 0: as the source"
     command.add_argument("--size", type=int, default=size, metavar="PX", help=edge)
+    command.add_argument(
+        "--depth", default=_DEFAULT["depth"], choices=DEPTHS,
+        help="bits of a channel of the image; auto: as the source for an edit, else 8",
+    )  # fmt: skip
+    command.add_argument(
+        "--margin", type=int, default=_DEFAULT["margin"], metavar="TEXELS",
+        help="width of the border around each UV island; 0: as the size of the image asks for",
+    )  # fmt: skip
+    command.add_argument(
+        "--overlaps", default=_DEFAULT["overlaps"], choices=OVERLAPS,
+        help="where faces share texels: the first one's colour, all their mean, or a new UV map",
+    )  # fmt: skip
+    command.add_argument(
+        "--front", default=_DEFAULT["front"], choices=tuple(FRONTS),
+        help="which of Blender's views shows the object's front, for teachers that know view words",
+    )  # fmt: skip
     command.add_argument("--seed", type=int, default=_DEFAULT["seed"], metavar="S")
     command.add_argument("--device", default=_DEFAULT["device"], choices=DEVICES)
     command.add_argument(
@@ -102,9 +128,12 @@ def job_request(words: argparse.Namespace) -> Request:
     """The request behind a ``texture`` or ``edit`` command. Raises ``ValueError`` with a sentence on bad input."""
     names = {f.name for f in fields(JobSettings)}
     values = {name: value for name, value in vars(words).items() if name in names}
-    teacher = Path(values["teacher"]).expanduser()
-    if teacher.is_dir():
-        values["teacher"] = str(teacher.resolve())
+    named = Path(values["teacher"]).expanduser()
+    if named.exists():
+        values["teacher"] = str(named.resolve())
+    if values["lora"]:
+        # The worker runs in another folder.
+        values["lora"] = str(Path(values["lora"]).expanduser().absolute())
     settings = JobSettings(kind=words.command, **{**values, "expert": dict(words.expert)}).validate()
     file = words.file.expanduser().resolve()
     if not file.is_file():

@@ -97,15 +97,18 @@ class _Session:
         self._say(encode(Phase("read", f"Reading {obj.name}")))
         task = driver.prepare(obj, self.request.settings, folder)
         write_json(self.request.saved, self.request.to_json())
-        job = driver.run_blocking(task, on_change=self._relay, resume=self.request.resume)
-        if job.state.status != "done":
-            self._say_end(job.state)
-            return exit_code(job.state), {}
+        # One of several objects may have been finished before the run was interrupted.
+        if not (self.request.resume and folder.report.is_file()):
+            job = driver.run_blocking(task, on_change=self._relay, resume=self.request.resume)
+            if job.state.status != "done":
+                self._say_end(job.state)
+                return exit_code(job.state), {}
         texture = self.request.textures / f"{safe_name(obj.name)}_basecolor"
-        notes = driver.finish(task, Path(job.state.done.paths["basecolor"]), file=texture)
+        result = folder.edited if task.settings.kind == "edit" else folder.basecolor
+        notes = driver.finish(task, result, file=texture)
         for note in notes:
             self._say(encode(Warning(note)))
-        report = dict(job.state.report)
+        report = read_json(folder.report)
         return 0, {"object": obj.name, **report, "warnings": [*report.get("warnings", []), *notes]}
 
     def _relay(self, state: JobState, job: Job) -> None:

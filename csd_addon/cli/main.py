@@ -7,18 +7,16 @@ import json
 import os
 import sys
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..core.settings import JobSettings
 from ..jobs.folder import read_json
-from ..protocol import PROTOCOL_VERSION
-from ..runtime import catalogue, environment
-from ..runtime.doctor import examine
-from ..runtime.errors import RuntimeMissing, TeacherMissing
+from ..runtime import catalogue
+from ..runtime.errors import DownloadFailed, RuntimeMissing, TeacherMissing
 from ..runtime.paths import Paths, default_base
-from . import session
+from . import diagnose, session, setting_up, teacher
 from .arguments import UsageError, job_request, parser
 from .progress import ProgressLine
 from .request import SUZANNE, Request
@@ -42,6 +40,8 @@ def main(argv: list[str]) -> int:
         return screen.fail("runtime", error, 3)
     except TeacherMissing as error:
         return screen.fail("teacher", error, 3)
+    except DownloadFailed as error:
+        return screen.fail("download", error, 4)
     except OSError as error:
         return screen.fail("disk", error, 4)
     except KeyboardInterrupt:
@@ -65,13 +65,20 @@ class _Screen:
 
     def setup(self, phase: str, detail: str, fraction: float | None) -> None:
         if self._json:
-            self.message({"type": "phase", "name": f"runtime-{phase}", "detail": detail})
+            self.message({"type": "phase", "name": f"runtime-{phase}", "detail": detail, "fraction": fraction})
         else:
             self.line.setup(phase, detail, fraction)
 
     def fail(self, kind: str, error: Exception, code: int) -> int:
-        self.message({"type": "error", "kind": kind, "sentence": str(error), "detail": ""})
+        log = error.log if isinstance(error, RuntimeMissing) else None
+        self.message({"type": "error", "kind": kind, "sentence": str(error), "detail": str(log or "")})
         return code
+
+    def write(self, text: str) -> None:
+        """A line of an answer that a person asked for, on stdout."""
+        if not self._json:
+            self.line.close()
+            print(text, flush=True)
 
     def end(self, sentence: str) -> None:
         """The last line for a person; JSON readers have the ``done`` message."""
@@ -143,27 +150,41 @@ def _require_writable(output: Path) -> list[Path]:
 
 
 def _doctor(words: argparse.Namespace, screen: _Screen) -> int:
-    findings = examine(Paths(default_base()), str(PROTOCOL_VERSION))
-    for finding in findings:
-        if words.json:
-            print(json.dumps(asdict(finding)), flush=True)
-        else:
-            mark = "ok     " if finding.ok else "PROBLEM"
-            print(f"{mark} {finding.name}: {finding.sentence} {finding.remedy}".rstrip())
-    return 0 if all(finding.ok for finding in findings) else 3
+    well = True
+    for finding in setting_up.findings(Paths(default_base())):
+        well = well and finding.ok
+        print(setting_up.finding_lines(finding, as_json=words.json), flush=True)
+    return 0 if well else 3
 
 
 def _runtime(words: argparse.Namespace, screen: _Screen) -> int:
-    plan = environment.plan_worker(Paths(default_base()))
-    if words.action == "remove":
-        environment.remove(plan)
-        screen.end(f"Removed {plan.directory}.")
-        return 0
-    environment.create(plan, str(PROTOCOL_VERSION), report=screen.setup)
-    screen.end(f"The runtime is ready in {plan.directory}.")
+    try:
+        done = setting_up.run_runtime(words, Paths(default_base()), screen.setup)
+    finally:
+        screen.line.close()
+    screen.end(done)
     return 0
+
+
+def _diagnose(words: argparse.Namespace, screen: _Screen) -> int:
+    request = job_request(argparse.Namespace(**{**vars(words), "command": "texture"}))
+    if code := _run(diagnose.export_request(request), screen):
+        return code
+    paths = Paths(default_base())
+    try:
+        return diagnose.run(request, session.worker_python(paths, screen.setup), paths, screen.message, screen.write)
+    finally:
+        screen.line.close()
+
+
+def _teacher(words: argparse.Namespace, screen: _Screen) -> int:
+    try:
+        return teacher.run(words, Paths(default_base()), screen.message, screen.write)
+    finally:
+        screen.line.close()
 
 
 _COMMANDS = {
     "demo": _demo, "texture": _job, "edit": _job, "resume": _resume, "doctor": _doctor, "runtime": _runtime,
+    "teacher": _teacher, "diagnose": _diagnose,
 }  # fmt: skip

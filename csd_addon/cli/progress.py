@@ -39,6 +39,8 @@ class ProgressLine:
             share = body["iteration"] / body["of"]
             left = f"{body['seconds_left']:.0f} s left"
             self._show(f"{_bar(share)} {body['iteration']}/{body['of']} steps, {left}")
+        elif kind == "download":
+            self._show(f"{_bar(body['done'] / max(body['total'], 1))} {body['detail']}")
         elif kind == "warning":
             self.say(f"Note: {body['sentence']}")
 

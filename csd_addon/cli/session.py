@@ -22,7 +22,7 @@ from typing import Any
 from ..jobs.folder import write_json
 from ..jobs.process import own_group, program_folder
 from ..protocol import PROTOCOL_VERSION
-from ..runtime import environment
+from ..runtime import environment, installed
 from ..runtime.errors import RuntimeMissing
 from ..runtime.named import check_worker_python, named_python
 from ..runtime.paths import Paths
@@ -41,6 +41,9 @@ def worker_python(paths: Paths, report: Report) -> Path:
     if named := named_python():
         check_worker_python(named)
         return named
+    found = installed.find(paths, str(PROTOCOL_VERSION))
+    if found and found.state == "ready":
+        return found.python
     return environment.create(environment.plan_worker(paths), str(PROTOCOL_VERSION), report=report)
 
 

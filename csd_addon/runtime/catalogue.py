@@ -2,7 +2,8 @@
 
 A teacher is a folder in diffusers layout: ``unet/ text_encoder/ tokenizer/ scheduler/`` must be there,
 ``vae/`` (absent: the teacher works on pixels), ``controlnet_depth/`` and ``controlnet_canny/`` may be.
-Weights are safetensors, whole or in shards. Only this disk is looked at; nothing is fetched.
+Weights are safetensors, whole or in shards. A single-file checkpoint of Stable Diffusion 1.5 is one too
+(``single_file``). Only this disk is looked at; nothing is fetched.
 """
 
 from __future__ import annotations
@@ -14,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import TeacherMissing
+from .offers import SD15, SD15_CANNY, SD15_DEPTH
 from .paths import Paths, bundled_teachers
-
-SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-SD15_DEPTH = "lllyasviel/control_v11f1p_sd15_depth"
-SD15_CANNY = "lllyasviel/control_v11p_sd15_canny"
+from .single_file import refuse_pickles, require_checkpoint
 
 # Part → alternatives: a part is complete when every file of one of the tuples is there.
 # mini: few words, their patterns best. broad: many words, mostly their colours.
@@ -31,16 +30,21 @@ OPTIONAL_NETWORKS = {
     "controlnet_depth": "diffusion_pytorch_model",
     "controlnet_canny": "diffusion_pytorch_model",
 }
+# Bytes of the list of shards.
+_LARGEST_INDEX = 2**26
 
 
 @dataclass(frozen=True)
 class TeacherFolders:
-    """Where a teacher's parts lie; a part that the teacher does not have is None."""
+    """Where a teacher's parts lie; a part that the teacher does not have is None. tokenizer: only where it is not
+    below the root, for a single file.
+    """
 
     root: Path
     vae: Path | None
     controlnet_depth: Path | None
     controlnet_canny: Path | None
+    tokenizer: Path | None = None
 
 
 def find_teacher(name: str, paths: Paths) -> TeacherFolders:
@@ -54,9 +58,15 @@ def find_teacher(name: str, paths: Paths) -> TeacherFolders:
         root = _find_sd15(paths)
     else:
         root = Path(name).expanduser().absolute()
+        if root.is_file():
+            require_checkpoint(root)
+            return _around(root, paths)
         if not root.is_dir():
-            raise TeacherMissing(f'No teacher "{name}": give mini, broad, sd15, or a folder in diffusers layout.')
+            raise TeacherMissing(
+                f'No teacher "{name}": give mini, broad, sd15, a folder in diffusers layout, or a .safetensors file.'
+            )
     if missing := check_layout(root):
+        refuse_pickles(root, missing)
         raise TeacherMissing(f"The teacher in {root} is not complete, it lacks: {', '.join(missing)}.")
     return _folders(root)
 
@@ -69,21 +79,42 @@ def _folders(root: Path) -> TeacherFolders:
     return TeacherFolders(root, _optional(root, "vae"), depth, canny)
 
 
+def _around(file: Path, paths: Paths) -> TeacherFolders:
+    """A single file with the tokenizer and the ControlNets beside it, else with those of sd15."""
+    places: dict[str, Path | None] = {"tokenizer": _tokenizer_for(file, paths)}
+    for part, repository in (("controlnet_depth", SD15_DEPTH), ("controlnet_canny", SD15_CANNY)):
+        folders = (file.parent / part, paths.teachers / "sd15" / part)
+        whole = (folder for folder in folders if not missing_network(folder, NETWORKS["unet"]))
+        places[part] = next(whole, None) or _controlnet_snapshot(repository)
+    return TeacherFolders(file, None, **places)
+
+
+def _tokenizer_for(file: Path, paths: Paths) -> Path:
+    """The words of Stable Diffusion 1.5, which a single file does not hold."""
+    for root in (file.parent, paths.teachers / "sd15", *_snapshots(SD15)):
+        if not _lacks_all(root, "tokenizer", TOKENIZER):
+            return root / "tokenizer"
+    raise TeacherMissing(
+        f"{file} needs the tokenizer of Stable Diffusion 1.5, which no single file holds: put its folder tokenizer "
+        "(vocab.json and merges.txt) beside the file."
+    )
+
+
 def _optional(root: Path, part: str) -> Path | None:
     return root / part if (root / part).is_dir() else None
 
 
 def _find_sd15(paths: Paths) -> Path:
     own = paths.teachers / "sd15"
-    if own.is_dir():
-        return own
-    for snapshot in _snapshots(SD15):
-        if not check_layout(snapshot):
-            return snapshot
+    for folder in (own, *_snapshots(SD15)):
+        if folder.is_dir() and not check_layout(folder):
+            return folder
+    if (own / "unet").is_dir():
+        return own  # begun: what it lacks is said by the caller
     raise TeacherMissing(
-        f"Stable Diffusion 1.5 is not on this disk: put it in diffusers layout into {own} (unet, "
-        "text_encoder, tokenizer, scheduler, vae, and controlnet_depth and controlnet_canny beside them), or "
-        f"give such a folder as the teacher. A copy of {SD15} in the Hugging Face cache is found as well."
+        "Stable Diffusion 1.5 is not on this disk: download it (the add-on's preferences, or 'python3 -m csd_addon "
+        f"teacher download sd15'), or put it in diffusers layout into {own}, or give such a folder as the teacher. A "
+        f"copy of {SD15} in the Hugging Face cache is found as well."
     )
 
 
@@ -144,6 +175,12 @@ def missing_network(folder: Path, stem: str) -> list[str]:
 
 def _shards(index: Path) -> list[str]:
     try:
-        return sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if index.stat().st_size > _LARGEST_INDEX:
+            raise ValueError("it is far too large")
+        shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        for shard in shards:
+            if not isinstance(shard, str) or not shard or Path(shard).name != shard:
+                raise ValueError(f"it names {shard!r}, which is no file beside it")
+        return shards
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TeacherMissing(f"{index} lists no weight shards ({error}): fetch that file again.") from error

@@ -1,42 +1,45 @@
-"""What is right and what is wrong on this machine, each with its remedy. Changes nothing but a test file."""
+"""What is right and what is wrong on this machine, each with its remedy. Changes nothing."""
 
 from __future__ import annotations
 
-import shutil
+import getpass
+import re
 import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from pathlib import Path
 
-from . import environment
-from .catalogue import find_teacher
+from . import choices, installed, lockfile, offered
+from .catalogue import BUNDLED, find_teacher
 from .errors import RuntimeMissing, TeacherMissing
+from .installed import Installed
+from .machine import Finding, examine_machine
 from .named import check_worker_python, named_python
+from .offers import OFFERS
 from .paths import Paths
 
-# Room for a job folder (mesh, checkpoints, previews, images): a margin, not a measurement.
-JOB_GB = 1.0
+INSTALL = "Install the runtime in the add-on's preferences, or run 'python3 -m csd_addon runtime install'."
+REPAIR = "Repair the runtime in the add-on's preferences, or run 'python3 -m csd_addon runtime repair'."
+REMEDIES = {"ready": "", "busy": "Wait for it, then look again.", "stale": REPAIR, "broken": REPAIR}
+STATES = {
+    "ready": "The runtime in {} is complete.",
+    "busy": "The runtime in {} is being installed by another process right now.",
+    "stale": "The runtime in {} belongs to another version of CSD Texture.",
+    "broken": "The runtime in {} is not complete: its installation was interrupted, or files were deleted.",
+}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: ``sentence`` says what was found, ``remedy`` what to do ("" when ``ok``)."""
+def examine(paths: Paths, stamp: str, *, teacher: str = "") -> list[Finding]:
+    """Look at everything that a job needs; takes some seconds where there is a runtime, for it is made to compute.
 
-    name: str
-    ok: bool
-    sentence: str
-    remedy: str = ""
-
-
-def examine(paths: Paths, stamp: str, *, teacher: str = "mini") -> list[Finding]:
-    """Look at the interpreter, the worker's environment, the folders, the disk and ``teacher``."""
-    return [
-        _own_interpreter(),
-        _worker(stamp, paths),
-        *_folders(paths),
-        _disk(paths),
-        _teacher(paths, teacher),
-    ]
+    ``teacher``: one more than the bundled and the downloaded ones, as a name or a folder.
+    """
+    found = [_own_interpreter(), *_choices(paths)]
+    named = named_python()
+    found += _named(named) if named else _private(installed.find(paths, stamp), installed.log(paths))
+    found += examine_machine(paths)
+    found += _teachers(paths, [*BUNDLED, *filter(None, [teacher])])
+    _remove_empty(paths)
+    return found
 
 
 def _own_interpreter() -> Finding:
@@ -44,46 +47,107 @@ def _own_interpreter() -> Finding:
     return Finding("interpreter", True, f"This is Python {version} at {sys.executable}.")
 
 
-def _worker(stamp: str, paths: Paths) -> Finding:
+def _choices(paths: Paths) -> Iterator[Finding]:
+    if problem := choices.read(paths.base).problem:
+        yield Finding("choices", False, problem, "Delete that file and choose the folders again.")
+
+
+def _named(python: Path) -> Iterator[Finding]:
+    remedy = "Name another Python, or none to use the runtime of our own (Use This Python, or CSD_WORKER_PYTHON)."
     try:
-        if named := named_python():
-            check_worker_python(named)
-            return Finding("worker", True, f"The worker runs in {named}, which CSD_WORKER_PYTHON names.")
-        plan = environment.plan_worker(paths)
+        device = check_worker_python(python)
     except RuntimeMissing as error:
-        return Finding("worker", False, str(error), "Follow the sentence above, then look again.")
-    state = environment.state(plan, stamp)
-    sentence = f"The worker's environment {plan.directory} is {state}."
-    if state == "ready":
-        return Finding("worker", True, sentence)
-    return Finding("worker", False, sentence, "Install the runtime; a demo or texture run does that first.")
+        yield Finding("worker", False, str(error), remedy)
+        return
+    yield Finding("worker", True, f"The worker runs in {python}, which you named.")
+    yield _device(device.sentence, device.problem)
 
 
-def _folders(paths: Paths) -> Iterator[Finding]:
-    for folder in (paths.environments, paths.jobs, paths.logs, paths.cache):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                yield Finding(f"folder {folder.name}", True, f"{folder} can be written.")
-        except OSError as error:
-            sentence = f"{folder} cannot be written ({error.strerror})."
-            remedy = "Set CSD_TEXTURE_HOME to a folder that can."
-            yield Finding(f"folder {folder.name}", False, sentence, remedy)
+def _private(found: Installed | None, log: Path | None) -> Iterator[Finding]:
+    if found is None:
+        yield Finding("worker", False, "The runtime is missing: nothing is installed.", INSTALL)
+        return
+    sentence = STATES[found.state].format(found.directory)
+    if log and found.state == "broken":
+        sentence += f" What its installer said is in {log}."
+    yield Finding("worker", found.state == "ready", sentence, REMEDIES[found.state])
+    if found.state == "ready":
+        yield _drift(found)
+        yield from _compute(found)
 
 
-def _disk(paths: Paths) -> Finding:
-    existing = next(folder for folder in (paths.base, *paths.base.parents) if folder.is_dir())
-    free = shutil.disk_usage(existing).free / 1e9
-    sentence = f"{free:.1f} GB are free for {paths.base}."
-    if free < JOB_GB:
-        return Finding("disk", False, sentence, f"Make room: a job wants {JOB_GB:g} GB.")
-    return Finding("disk", True, sentence)
+def _drift(found: Installed) -> Finding:
+    changed = drift(found)
+    if changed:
+        return Finding("packages", False, f"Packages are not the pinned ones: {'; '.join(changed)}.", REPAIR)
+    return Finding("packages", True, "Every package has the version of the list that it was installed from.")
 
 
-def _teacher(paths: Paths, name: str) -> Finding:
+def drift(found: Installed) -> list[str]:
+    """Return what differs between an environment's packages and the list that it was made from."""
+    libraries = "Lib" if sys.platform == "win32" else "lib/python3*"
+    packages = found.directory.glob(f"{libraries}/site-packages/*.dist-info")
+    there = dict(_plain(folder.name.removesuffix(".dist-info")).rsplit("-", 1) for folder in packages)
+    wanted = {_plain(name): version for name, version in lockfile.pins(found.lock).items()} if found.lock else {}
+    return [
+        f"{name} is {there.get(name, 'missing')} instead of {version}"
+        for name, version in wanted.items()
+        if there.get(name) != version
+    ]
+
+
+def _plain(name: str) -> str:
+    """A package's name as its folder has it: pip and uv write dots and hyphens as underscores there."""
+    head, separator, version = name.partition("-") if re.search(r"-\d", name) else (name, "", "")
+    return re.sub(r"[-_.]+", "_", head).lower() + separator + version
+
+
+def _compute(found: Installed) -> Iterator[Finding]:
     try:
-        folders = find_teacher(name, paths)
-    except TeacherMissing as error:
-        remedy = "Follow the sentence above, or use another teacher."
-        return Finding(f"teacher {name}", False, str(error), remedy)
-    return Finding(f"teacher {name}", True, f"The teacher {name} lies in {folders.root}, complete.")
+        device = check_worker_python(found.python)
+    except RuntimeMissing as error:
+        yield Finding("device", False, str(error), REPAIR)
+        return
+    without = found.accelerator == "cuda" and device.kind == "cpu" and not device.problem
+    note = " No NVIDIA card was found, so the processor computes." if without else ""
+    yield _device(device.sentence, device.problem, note)
+
+
+def _device(sentence: str, problem: str, note: str = "") -> Finding:
+    remedy = "Update the card's driver; until then the device above is used." if problem else ""
+    return Finding("device", not problem, f"{sentence}.{note}{f' But {problem}.' if problem else ''}", remedy)
+
+
+def _teachers(paths: Paths, names: list[str]) -> Iterator[Finding]:
+    for name in names:
+        try:
+            folder = find_teacher(name, paths).root
+        except TeacherMissing as error:
+            remedy = "Reinstall the extension." if name in BUNDLED else "Follow the sentence above, or use another."
+            yield Finding(f"teacher {name}", False, str(error), remedy)
+        else:
+            yield Finding(f"teacher {name}", True, f"The teacher {name} lies in {folder}, complete.")
+    for offer in OFFERS:
+        found = offered.state(offer, paths)
+        if found.status == "begun":
+            sentence = f"The download of {offer.title} into {found.folder} is not complete."
+            remedy = f"Continue it in the add-on's preferences, or run 'teacher download {offer.identifier}'."
+            yield Finding(f"teacher {offer.identifier}", False, sentence, remedy)
+        elif found.status == "ready":
+            sentence = f"{offer.title} lies in {found.folder}; 'teacher verify' reads it and compares its sums."
+            yield Finding(f"teacher {offer.identifier}", True, sentence)
+
+
+def _remove_empty(paths: Paths) -> None:
+    """Take back the folders that were made to see whether they can be written."""
+    made = (paths.environments, paths.jobs, paths.logs, paths.cache, paths.teachers, paths.environments.parent)
+    for folder in (*made, paths.base):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def impersonal(text: str) -> str:
+    """Return ``text`` without the home folder and the user's name in paths: it will be pasted into a forum."""
+    text = text.replace(str(Path.home()), "~")
+    name = re.escape(getpass.getuser())
+    return re.sub(rf"(?<=[\\/]){name}(?=[\\/\s.;,']|$)", "USER", text)

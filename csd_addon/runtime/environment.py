@@ -12,23 +12,27 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from . import lockfile
+from . import compute, folders, lockfile
+from .bundle import Bundle
+from .compute import Device
 from .errors import RuntimeMissing
 from .exclusive import exclusive
 from .installer import Installer, choose_installer
-from .interpreter import SUPPORTED, Interpreter, usable
+from .interpreter import SUPPORTED, Interpreter, has_nvidia, usable
 from .named import WORKER_MODULES
 from .paths import Paths, bundled_wheels
-from .steps import Report, import_check, quiet, run_installer, run_step
+from .steps import Report, quiet, run_installer, run_step
 
-State = Literal["ready", "missing", "stale", "broken"]
+State = Literal["ready", "missing", "stale", "broken", "busy"]
 
 MARKER = "csd-environment.json"
+# What the last check found: the device and the size on disk. Only for showing, so it may be missing.
+CHECKED = "csd-checked.json"
 BLENDER_MODULES = ("bpy",)
 # Measured on Linux after installing: 1.3 GB (worker, CPU) and 1.0 GB (bpy 4.5 and 5.2); the rest is room for
 # the downloads that pip keeps aside meanwhile. CUDA is an estimate: 5 to 7 GB installed.
@@ -57,12 +61,19 @@ class Plan:
     accelerator: str = ""
 
 
-def plan_worker(paths: Paths, *, interpreter: Path | None = None) -> Plan:
+def plan_worker(
+    paths: Paths,
+    *,
+    interpreter: Path | None = None,
+    accelerator: str = lockfile.AUTO,
+    bundle: Bundle | None = None,
+) -> Plan:
     """Plan the worker's environment; ``interpreter`` (default: this process's) is tried first.
 
+    ``accelerator``: "auto", or that of a list in ``locks/``. ``bundle``: install from this folder alone.
     Raises RuntimeMissing when no Python on this machine fits a list.
     """
-    return _plan("worker", paths, interpreter=interpreter, modules=WORKER_MODULES)
+    return _plan("worker", paths, interpreter, WORKER_MODULES, accelerator=accelerator, bundle=bundle)
 
 
 def plan_blender(paths: Paths, *, interpreter: Path | None = None) -> Plan:
@@ -70,19 +81,33 @@ def plan_blender(paths: Paths, *, interpreter: Path | None = None) -> Plan:
 
     Raises RuntimeMissing when no Python on this machine fits a list.
     """
-    return _plan("blender", paths, interpreter=interpreter, modules=BLENDER_MODULES)
+    return _plan("blender", paths, interpreter, BLENDER_MODULES)
 
 
-def _plan(kind: str, paths: Paths, *, interpreter: Path | None, modules: tuple[str, ...]) -> Plan:
-    first = interpreter or Path(sys.executable)
-    answered, refused = usable(first)
+def _plan(
+    kind: str,
+    paths: Paths,
+    interpreter: Path | None,
+    modules: tuple[str, ...],
+    *,
+    accelerator: str = lockfile.AUTO,
+    bundle: Bundle | None = None,
+) -> Plan:
+    answered, refused = usable(interpreter or Path(sys.executable))
     installers = {
-        found: choose_installer(found, wheels=bundled_wheels(), cache=paths.cache) for found in answered
+        found: choose_installer(found, wheels=bundled_wheels(), cache=paths.cache, bundle=bundle)
+        for found in answered
     }
-    folders = [folder for one in installers.values() for folder in one.settings.folders]
-    choice = lockfile.choose(kind, answered, wheel_folders=folders)
+    choice = lockfile.choose(
+        kind,
+        answered,
+        wheel_folders=[folder for one in installers.values() for folder in one.settings.folders],
+        accelerator=accelerator,
+        nvidia=has_nvidia(),
+        only=bundle.list_name if bundle else None,
+    )
     if choice is None:
-        raise RuntimeMissing(_nothing_fits(kind, answered, refused))
+        raise RuntimeMissing(_nothing_fits(kind, answered, refused, accelerator, bundle))
     name = "-".join(filter(None, (kind, choice.accelerator, choice.interpreter.tag)))
     return Plan(
         name=name,
@@ -97,8 +122,12 @@ def _plan(kind: str, paths: Paths, *, interpreter: Path | None, modules: tuple[s
     )
 
 
-def _nothing_fits(kind: str, answered: Sequence[Interpreter], refused: Sequence[str]) -> str:
+def _nothing_fits(
+    kind: str, answered: Sequence[Interpreter], refused: Sequence[str], accelerator: str, bundle: Bundle | None
+) -> str:
     what = "Blender as a Python module" if kind == "blender" else "the texture worker"
+    what += f" from the bundle for {bundle.list_name.removeprefix('worker-')}" if bundle else ""
+    what += "" if accelerator == lockfile.AUTO else f' with the accelerator "{accelerator}"'
     found = [f"{one.executable} ({one.version[0]}.{one.version[1]}, {one.platform})" for one in answered]
     other = "" if kind == "blender" else ", or name one that has torch and diffusers in CSD_WORKER_PYTHON"
     return (
@@ -109,36 +138,61 @@ def _nothing_fits(kind: str, answered: Sequence[Interpreter], refused: Sequence[
 
 def python(plan: Plan) -> Path:
     """Return the environment's interpreter, existing or not."""
-    return plan.directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    return interpreter_in(plan.directory)
+
+
+def interpreter_in(directory: Path) -> Path:
+    """Return where the interpreter of an environment in ``directory`` lies."""
+    return directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def state(plan: Plan, stamp: str) -> State:
     """Tell whether the environment can be used: looks at files only, starts nothing."""
-    if not plan.directory.exists():
+    return inspect(plan.directory, {lockfile.digest(plan.locks)}, stamp, plan.modules)
+
+
+def inspect(directory: Path, digests: Set[str], stamp: str, modules: Sequence[str]) -> State:
+    """Tell the state of the environment in ``directory``; it is current when its lists are among ``digests``."""
+    if not directory.exists():
         return "missing"
     try:
-        marker = json.loads((plan.directory / MARKER).read_text("utf-8"))
+        marker = json.loads((directory / MARKER).read_text("utf-8"))
     except (OSError, ValueError):
         return "broken"
-    if not python(plan).exists():
+    if not interpreter_in(directory).exists() or not all(_is_there(directory, module) for module in modules):
         return "broken"
-    return "ready" if marker == _marker(plan, stamp) else "stale"
+    return "ready" if marker in [_marker(one, stamp) for one in digests] else "stale"
 
 
-def _marker(plan: Plan, stamp: str) -> dict[str, str]:
-    return {"locks": lockfile.digest(plan.locks), "stamp": stamp}
+def _is_there(directory: Path, module: str) -> bool:
+    """Whether ``module`` lies in the environment, as a folder or a file. An import would take seconds."""
+    packages = "Lib/site-packages" if os.name == "nt" else "lib/python3*/site-packages"
+    return any(
+        True for name in (f"{module}/__init__.py", f"{module}.py") for _ in directory.glob(f"{packages}/{name}")
+    )
 
 
-def create(plan: Plan, stamp: str, *, report: Report = quiet, patience: float = WAIT_SECONDS) -> Path:
+def _marker(digest: str, stamp: str) -> dict[str, str]:
+    return {"locks": digest, "stamp": stamp}
+
+
+def create(
+    plan: Plan, stamp: str, *, report: Report = quiet, patience: float = WAIT_SECONDS, again: bool = False
+) -> Path:
     """Make the environment unless it is ready, and return its interpreter.
 
     ``report(phase, detail, fraction)`` is told of every step; an exception it raises ends the installer.
-    ``patience`` is for how many seconds to wait for another process that is building the same one.
+    ``patience`` is for how many seconds to wait for another process that is building the same one. ``again`` makes it
+    anew even when it seems ready.
     Raises RuntimeMissing when it cannot be made; what was begun is then found "broken" and made anew.
     """
     _make_folders(plan)
-    with exclusive(plan.directory.with_suffix(".lock"), patience=patience):
-        if state(plan, stamp) != "ready":
+
+    def waiting() -> None:
+        report("wait", "another process is installing it; waiting for that", None)
+
+    with exclusive(plan.directory.with_suffix(".lock"), patience=patience, waiting=waiting):
+        if again or state(plan, stamp) != "ready":
             _build(plan, stamp, report)
     report("ready", str(plan.directory), 1.0)
     return python(plan)
@@ -150,8 +204,8 @@ def _make_folders(plan: Plan) -> None:
         plan.log.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RuntimeMissing(
-            f"The folder {error.filename} cannot be written ({error.strerror}): set CSD_TEXTURE_HOME to a "
-            "folder that can."
+            f"The folder {error.filename} cannot be written ({error.strerror}): choose another folder for the "
+            "runtime, or set CSD_TEXTURE_HOME to one that can."
         ) from error
 
 
@@ -160,7 +214,7 @@ def _build(plan: Plan, stamp: str, report: Report) -> None:
     _check_disk(plan)
     _check_path_length(plan)
     _check_can_make(plan)
-    _delete(plan.directory)
+    folders.delete(plan.directory, first=MARKER)
     plan.log.unlink(missing_ok=True)
     environment = plan.installer.environment()
     report("make", str(plan.directory), 0.02)
@@ -170,8 +224,22 @@ def _build(plan: Plan, stamp: str, report: Report) -> None:
     fill = plan.installer.fill(python(plan), plan.locks)
     run_installer(fill, packages=count, log=plan.log, environment=environment, report=report)
     report("verify", ", ".join(plan.modules), 0.95)
-    run_step(import_check(python(plan), plan.modules), log=plan.log, environment=environment)
+    check(plan)
     write_marker(plan, stamp)
+
+
+def check(plan: Plan) -> Device | None:
+    """Import the environment's libraries, compute, and keep what was found for showing. None: it has no torch.
+
+    Raises RuntimeMissing when a library does not import or no device computes.
+    """
+    said = run_step(
+        compute.check_command(python(plan), plan.modules), log=plan.log, environment=plan.installer.environment()
+    )
+    device = compute.read_device(said)
+    found = {"device": device.to_json() if device else None, "bytes": folders.size(plan.directory)}
+    (plan.directory / CHECKED).write_text(json.dumps(found), encoding="utf-8")
+    return device
 
 
 def _check_disk(plan: Plan) -> None:
@@ -179,7 +247,7 @@ def _check_disk(plan: Plan) -> None:
     if free < plan.disk_gb:
         raise RuntimeMissing(
             f"{plan.directory.parent} has {free:.1f} GB free and {plan.name} needs {plan.disk_gb:g} GB: "
-            "make room, or set CSD_TEXTURE_HOME to a folder on another drive."
+            "make room, or choose a folder on another drive for the runtime."
         )
 
 
@@ -187,8 +255,8 @@ def _check_path_length(plan: Plan) -> None:
     longest = len(str(plan.directory / "Lib" / "site-packages")) + 1 + LONGEST_PACKAGE_PATH
     if os.name == "nt" and longest >= 260:
         raise RuntimeMissing(
-            f"{plan.directory} is too long for Windows, which allows 260 characters in a path: set "
-            "CSD_TEXTURE_HOME to a short folder such as C:\\csd."
+            f"{plan.directory} is too long for Windows, which allows 260 characters in a path: choose a "
+            "short folder for the runtime, such as C:\\csd."
         )
 
 
@@ -203,7 +271,7 @@ def _check_can_make(plan: Plan) -> None:
 def write_marker(plan: Plan, stamp: str) -> None:
     """Declare the environment ready for ``stamp``: the last act of making it."""
     aside = plan.directory / f"{MARKER}.part"
-    aside.write_text(json.dumps(_marker(plan, stamp)), encoding="utf-8")
+    aside.write_text(json.dumps(_marker(lockfile.digest(plan.locks), stamp)), encoding="utf-8")
     os.replace(aside, plan.directory / MARKER)
 
 
@@ -211,17 +279,5 @@ def remove(plan: Plan) -> None:
     """Delete the environment and its log. Raises RuntimeMissing when a file in it is in use."""
     if plan.directory.exists():
         with exclusive(plan.directory.with_suffix(".lock"), patience=0.0):
-            _delete(plan.directory)
+            folders.delete(plan.directory, first=MARKER)
     plan.log.unlink(missing_ok=True)
-
-
-def _delete(directory: Path) -> None:
-    try:
-        # First, so that a removal that is interrupted leaves nothing that looks usable.
-        (directory / MARKER).unlink(missing_ok=True)
-        if directory.exists():
-            shutil.rmtree(directory)
-    except OSError as error:
-        raise RuntimeMissing(
-            f"{error.filename} cannot be deleted ({error.strerror}): close the programs that use it."
-        ) from error

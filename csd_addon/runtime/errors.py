@@ -18,3 +18,7 @@ class RuntimeMissing(Exception):
 
 class TeacherMissing(Exception):
     """The diffusion model that a job names is not on this disk or not complete."""
+
+
+class DownloadFailed(Exception):
+    """A file could not be fetched; what has come of it stays and the next download continues there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -27,9 +27,23 @@ else:
 POLL_SECONDS = 0.2
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock file ``path`` at this moment; makes no file."""
+    try:
+        with path.open("rb+") as file:
+            _try_lock(file)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 @contextmanager
-def exclusive(path: Path, *, patience: float) -> Iterator[None]:
+def exclusive(path: Path, *, patience: float, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock file ``path`` for the length of the block, waiting up to ``patience`` seconds.
+
+    ``waiting`` is called while another process holds it, several times a second.
 
     Raises RuntimeMissing when another process still holds it then. The file stays: deleting it would let
     two processes hold locks on two files of one name.
@@ -45,5 +59,7 @@ def exclusive(path: Path, *, patience: float) -> Iterator[None]:
                     raise RuntimeMissing(
                         f"Another process is working on {path.with_suffix('')}: wait for it, or end it."
                     ) from error
+            if waiting:
+                waiting()
             time.sleep(POLL_SECONDS)
         yield  # closing the file releases the lock

@@ -18,11 +18,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from .bundle import Bundle
 from .errors import RuntimeMissing
 from .exclusive import exclusive
 from .interpreter import PROBE_SECONDS, Interpreter, clean_environment
 
-# The registry's own sha256 of the wheels of uv 0.13.8.
+UV_VERSION = "0.13.8"
+# The registry's own sha256 of that version's wheels.
 UV_WHEELS = {
     "linux-x64": "e18a57b8b352eb7c8feb317b9f6f533c8f0ad9673fd6cf34bbe3cf1a9f6a8984",
     "windows-x64": "cfbc13020a64cdf2f116d2936824c38edbf41e5c07f1ea291baf02e31ebf3ed0",
@@ -71,12 +73,14 @@ class Installer:
     """Command lines for making one environment.
 
     ``uv`` is the program, which `prepare` unpacks from ``wheel``; both are None where pip does the work.
+    ``offline``: wheels come from the settings' folders alone.
     """
 
     settings: Settings
     cache: Path
     uv: Path | None = None
     wheel: Path | None = None
+    offline: bool = False
 
     def prepare(self) -> None:
         """Unpack ``uv`` unless it is there. Raises RuntimeMissing when the wheel is not the pinned one."""
@@ -92,29 +96,43 @@ class Installer:
     def fill(self, python: Path, locks: Sequence[Path]) -> list[str]:
         """Return the command that installs ``locks`` into the environment of ``python``."""
         lists = [part for lock in locks for part in ("--requirement", str(lock))]
+        links = [part for link in self.settings.find_links for part in ("--find-links", link)]
         wheels_only = ["--require-hashes", "--only-binary", ":all:", *lists]
+        if self.offline:
+            wheels_only = ["--no-index", *links, *wheels_only]
         if not self.uv:
             return [str(python), "-m", "pip", "install", "--no-input", "--progress-bar", "off", *wheels_only]
-        links = [part for link in self.settings.find_links for part in ("--find-links", link)]
+        links = [] if self.offline else links
         compiled = "--compile-bytecode"  # as pip does: importing torch is what a job waits for first
         return [str(self.uv), "pip", "install", "--python", str(python), compiled, *links, *wheels_only]
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables for both commands."""
         own = {"UV_CACHE_DIR": str(self.cache / "uv"), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
-        if self.settings.index_url:
+        if self.offline:
+            own["UV_OFFLINE"] = "1"
+        elif self.settings.index_url:
             own["UV_DEFAULT_INDEX"] = self.settings.index_url
         return {**clean_environment(), **own}
 
 
-def choose_installer(interpreter: Interpreter, *, wheels: Path, cache: Path) -> Installer:
-    """Return uv where ``wheels`` holds it for this platform, else pip; writes nothing."""
-    told, platform = settings(interpreter), interpreter.platform
-    wheel = next((found for found in sorted(wheels.glob("uv-*.whl")) if _fits(found.name, platform)), None)
+def choose_installer(
+    interpreter: Interpreter, *, wheels: Path, cache: Path, bundle: Bundle | None = None
+) -> Installer:
+    """Return uv where ``wheels`` or the ``bundle`` holds it for this platform, else pip; writes nothing."""
+    platform, offline = interpreter.platform, bundle is not None
+    told = Settings((str(bundle.wheels),)) if bundle else settings(interpreter)
+    wheel = fitting_wheel(wheels, platform) or (fitting_wheel(bundle.folder, platform) if bundle else None)
     if wheel is None:
-        return Installer(told, cache)
+        return Installer(told, cache, offline=offline)
     program = "uv.exe" if platform == "windows-x64" else "uv"
-    return Installer(told, cache, uv=cache / f"uv-{UV_WHEELS[platform][:16]}" / program, wheel=wheel)
+    unpacked = cache / f"uv-{UV_WHEELS[platform][:16]}" / program
+    return Installer(told, cache, uv=unpacked, wheel=wheel, offline=offline)
+
+
+def fitting_wheel(wheels: Path, platform: str) -> Path | None:
+    """Return the wheel of ``uv`` for ``platform`` that lies in ``wheels``, if any."""
+    return next((found for found in sorted(wheels.glob("uv-*.whl")) if _fits(found.name, platform)), None)
 
 
 def _fits(name: str, platform: str) -> bool:

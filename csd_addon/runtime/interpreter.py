@@ -107,6 +107,11 @@ def _platform_name(platform: str, machine: str) -> str:
     return {"linux-x86_64": "linux-x64", "win-amd64": "windows-x64"}.get(platform, platform)
 
 
+def has_nvidia() -> bool:
+    """Whether the driver of an NVIDIA card is there; asks for files only."""
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
 def on_this_machine() -> Iterator[Path]:
     """Yield executables that may be a supported Python: on PATH, then in pyenv's folder."""
     for version in SUPPORTED:

@@ -16,6 +16,7 @@ from pathlib import Path
 from .interpreter import Interpreter
 
 LOCKS = Path(__file__).resolve().parent / "locks"
+AUTO = "auto"
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -40,19 +41,44 @@ def digest(locks: Sequence[Path]) -> str:
 
 
 def choose(
-    kind: str, interpreters: Sequence[Interpreter], *, wheel_folders: Sequence[Path], locks: Path = LOCKS
+    kind: str,
+    interpreters: Sequence[Interpreter],
+    *,
+    wheel_folders: Sequence[Path],
+    locks: Path = LOCKS,
+    accelerator: str = AUTO,
+    nvidia: bool = False,
+    only: str | None = None,
 ) -> Choice | None:
     """Return the first interpreter for which ``locks`` holds a usable list, or None.
 
-    Lists served from the machine's own wheel folders go before all others, whichever interpreter they fit.
+    ``accelerator`` other than "auto" leaves only the lists for it, ``only`` the list of this name. CUDA's go first
+    where ``nvidia`` says that there is such a card, then those served from the machine's own wheel folders, whichever
+    interpreter they fit.
     """
-    found = [
+    found = usable_lists(kind, interpreters, wheel_folders=wheel_folders, locks=locks)
+    wanted = [
+        choice
+        for choice in found
+        if accelerator in (AUTO, choice.accelerator) and only in (None, choice.lock.stem)
+    ]
+    return min(wanted, key=lambda choice: _rank(choice, nvidia=nvidia), default=None)
+
+
+def _rank(choice: Choice, *, nvidia: bool) -> tuple[bool, bool]:
+    return nvidia and choice.accelerator != "cuda", not local_wheels(choice)
+
+
+def usable_lists(
+    kind: str, interpreters: Sequence[Interpreter], *, wheel_folders: Sequence[Path], locks: Path = LOCKS
+) -> list[Choice]:
+    """Return every pair of an interpreter and a list that fits it and can be installed from here."""
+    return [
         choice
         for interpreter in interpreters
         for choice in _for_interpreter(kind, interpreter, locks)
         if all(_is_served(wheel, wheel_folders) for wheel in local_wheels(choice))
     ]
-    return min(found, key=lambda choice: not local_wheels(choice), default=None)
 
 
 def _for_interpreter(kind: str, interpreter: Interpreter, locks: Path) -> list[Choice]:

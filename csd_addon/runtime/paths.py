@@ -1,7 +1,8 @@
 """Every folder of the program, from one base folder.
 
-The base is ``CSD_TEXTURE_HOME`` where that is set, else ``csd_texture`` in the user's data folder. Folder
-names are short because Windows limits a whole path to 260 characters and torch's own files take 171.
+The base is ``CSD_TEXTURE_HOME`` where that is set, else ``csd_texture`` in the user's data folder; the user may
+put the runtime and the teachers, which are large, elsewhere (``choices``). Folder names are short because Windows
+limits a whole path to 260 characters and torch's own files take 171.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from . import choices
 
 ADDON = Path(__file__).resolve().parent.parent
 
@@ -23,7 +26,7 @@ class Paths:
     @property
     def environments(self) -> Path:
         """Private Python environments, one folder each."""
-        return self.base / "env"
+        return self._runtime / "env"
 
     @property
     def jobs(self) -> Path:
@@ -38,12 +41,18 @@ class Paths:
     @property
     def teachers(self) -> Path:
         """Diffusion models in diffusers layout, one folder each."""
-        return self.base / "teachers"
+        chosen = choices.read(self.base).teachers
+        return Path(chosen) if chosen else self.base / "teachers"
 
     @property
     def cache(self) -> Path:
         """What can be made again: the unpacked installer and its downloads."""
-        return self.base / "cache"
+        return self._runtime / "cache"
+
+    @property
+    def _runtime(self) -> Path:
+        # The cache goes along: the installer links files from it, which needs one drive.
+        return Path(choices.read(self.base).runtime or self.base)
 
 
 def default_base() -> Path:

@@ -7,52 +7,59 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from . import troubles
+from .compute import CHECK
 from .errors import RuntimeMissing
 
 # (phase, detail, fraction done in [0, 1] or None where it is not known)
 Report = Callable[[str, str, float | None], None]
 
-IMPORT_EACH = """
-import importlib, sys
-missing = []
-for name in sys.argv[1:]:
-    try:
-        importlib.import_module(name)
-    except Exception as error:
-        missing.append(f"{name} ({type(error).__name__}: {error})")
-if missing:
-    sys.exit("ERROR: these modules do not import: " + "; ".join(missing))
-"""
+MEGABYTES = {"K": 0.001, "M": 1.0, "G": 1000.0}
 
 
 def quiet(phase: str, detail: str, fraction: float | None) -> None:
     """Report nothing."""
 
 
-def import_check(python: Path, modules: Sequence[str]) -> list[str]:
-    """Return the command that fails, naming them, unless ``python`` imports all of ``modules``."""
-    return [str(python), "-I", "-c", IMPORT_EACH, *modules]
-
-
 def run_installer(
     command: Sequence[str], *, packages: int, log: Path, environment: Mapping[str, str], report: Report
 ) -> None:
     """Run the command that installs ``packages`` packages and report each one it comes to."""
-    seen = 0
-
-    def follow(line: str) -> None:
-        nonlocal seen
-        if match := re.match(r"(?:Collecting|Processing) (\S+)", line):
-            seen += 1
-            report("install", match[1].rpartition("/")[2], 0.05 + 0.7 * min(seen / packages, 1.0))
-        elif match := re.match(r"\s*(Downloading \S+ \(.*\))", line):
-            report("install", match[1], None)
-        elif line.startswith("Installing collected packages"):
-            report("install", f"unpacking {packages} packages", 0.8)
-        elif re.match(r"(Resolved|Prepared|Installed) \d+ packages", line):
-            report("install", line.strip(), None)
-
+    follow = _Follower(packages, report)
     run_step(command, log=log, environment=environment, follow=follow)
+
+
+class _Follower:
+    """Turns an installer's lines into reports; between 5 % and 75 % things are fetched.
+
+    pip names every package and fetches one after another. uv names the large ones with their sizes and fetches them
+    side by side, so what counts there is the share of their bytes.
+    """
+
+    def __init__(self, packages: int, report: Report) -> None:
+        self._packages, self._report = packages, report
+        self._seen = 0
+        self._sizes: dict[str, float] = {}
+        self._done = 0.0
+
+    def __call__(self, line: str) -> None:
+        if match := re.match(r"(?:Collecting|Processing) (\S+)", line):
+            self._seen += 1
+            self._say(match[1].rpartition("/")[2], min(self._seen / self._packages, 1.0))
+        elif match := re.match(r"\s*Downloading (\S+) \(([\d.]+) ?([KMG]i?B)\)", line):
+            self._sizes[match[1]] = float(match[2]) * MEGABYTES[match[3][0]]
+            self._report("install", f"fetching {match[1]}, {match[2]} {match[3]}", None)
+        elif match := re.match(r"\s*Downloaded (\S+)", line):
+            self._done += self._sizes.get(match[1], 0.0)
+            total = sum(self._sizes.values()) or 1.0
+            self._say(f"{match[1]} is here: {self._done:.0f} of {total:.0f} MB", self._done / total)
+        elif line.startswith("Installing collected packages"):
+            self._report("install", f"unpacking {self._packages} packages", 0.8)
+        elif re.match(r"(Resolved|Prepared|Installed) \d+ packages?", line):
+            self._report("install", line.strip(), None)
+
+    def _say(self, what: str, share: float) -> None:
+        self._report("install", what, 0.05 + 0.7 * share)
 
 
 def run_step(
@@ -61,14 +68,14 @@ def run_step(
     log: Path,
     environment: Mapping[str, str],
     follow: Callable[[str], None] | None = None,
-) -> None:
-    """Run ``command``, add its output to ``log`` and hand each line to ``follow``.
+) -> str:
+    """Run ``command``, add its output to ``log``, hand each line to ``follow``, and return all of it.
 
-    Raises RuntimeMissing with the last error line when it fails. The child never outlives the call.
+    Raises RuntimeMissing with cause and remedy when it fails. The child never outlives the call.
     """
     lines: list[str] = []
     with log.open("a", encoding="utf-8") as record, _start(command, environment) as child:
-        record.write(f"$ {' '.join(word for word in command if word != IMPORT_EACH)}\n")
+        record.write(f"$ {' '.join(word for word in command if word != CHECK)}\n")
         assert child.stdout is not None
         try:
             for line in child.stdout:
@@ -81,7 +88,8 @@ def run_step(
             child.kill()
             raise
     if child.returncode:
-        raise RuntimeMissing(f"{_last_error(lines)} (exit status {child.returncode}).", log)
+        raise RuntimeMissing(troubles.sentence(lines, child.returncode), log)
+    return "".join(lines)
 
 
 def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
@@ -98,9 +106,3 @@ def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess
         )
     except OSError as error:
         raise RuntimeMissing(f"{command[0]} could not be started: {error.strerror}.") from error
-
-
-def _last_error(lines: Sequence[str]) -> str:
-    errors = [line for line in lines if re.match(r"\s*(error|×)", line, re.IGNORECASE)]
-    said = (errors or lines or ["it said nothing"])[-1].strip()
-    return "The environment could not be made: " + said.removeprefix("ERROR: ").rstrip(".")

@@ -19,8 +19,12 @@ from . import (
     properties,
     result_operators,
     runtime_operators,
+    runtime_page,
     session,
+    setting_up,
     subpanels,
+    teacher_task,
+    teachers_page,
     translations,
 )
 
@@ -39,12 +43,13 @@ _CLASSES = (
     result_operators.CSD_OT_compare,
     result_operators.CSD_OT_undo_edit,
     result_operators.CSD_OT_revert,
-    runtime_operators.CSD_OT_install_runtime,
-    runtime_operators.CSD_OT_copy_log,
+    *runtime_operators.CLASSES,
+    runtime_page.CSD_OT_copy_findings,
     panels.CSD_PT_main,
     subpanels.CSD_PT_views,
     subpanels.CSD_PT_guidance,
     subpanels.CSD_PT_output,
+    *teachers_page.CLASSES,
     *history.CLASSES,
     *presets.CLASSES,
     diagnostics.CSD_PT_diagnostics,
@@ -73,6 +78,8 @@ def unregister() -> None:
     for name, handler in session.HANDLERS:
         getattr(bpy.app.handlers, name).remove(handler)
     bpy.types.STATUSBAR_HT_header.remove(progress.draw_status)
+    teacher_task.stop()
+    setting_up.end()
     session.end()
     session.forget_all()
     driver.stop_worker()

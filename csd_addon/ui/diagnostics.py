@@ -42,7 +42,7 @@ class CSD_PT_diagnostics(SubPanel, bpy.types.Panel):
 
 
 def _draw_plot(layout: bpy.types.UILayout, entry: Entry) -> None:
-    icon = past_runs.icon(entry, entry.plot)
+    icon = past_runs.icon(entry, "plot")
     if not icon:
         return
     layout.template_icon(icon, scale=11)

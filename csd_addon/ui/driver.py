@@ -18,7 +18,7 @@ from typing import Any
 
 import bpy
 
-from ..core.checks import check_mesh, check_uvs
+from ..core.checks import check_mesh, check_uvs, overlap_problem
 from ..core.mesh import MeshData
 from ..core.settings import JobSettings
 from ..core.udim import tile_file, tiles_of
@@ -27,7 +27,7 @@ from ..jobs.job import Job
 from ..jobs.process import WorkerProcess, program_folder, worker_command
 from ..jobs.state import JobState
 from ..protocol import PROTOCOL_VERSION
-from ..runtime import catalogue, environment
+from ..runtime import catalogue, installed
 from ..runtime.errors import RuntimeMissing, TeacherMissing
 from ..runtime.named import named_python
 from ..runtime.paths import Paths, default_base
@@ -35,7 +35,7 @@ from ..scene.lookup import ObjectKey
 from ..scene.material import apply_texture
 from ..scene.original import Original, find_original, put_edit, read_source
 from ..scene.preview import Preview, hide_previews, show_preview
-from ..scene.read_mesh import active_uv_map, has_uvs, read_mesh
+from ..scene.read_mesh import active_uv_map, has_uvs, is_rigged, read_mesh
 from ..scene.unwrap import put_layer, take_layer, unwrap_into_new_layer
 from ..scene.write_image import load_image
 
@@ -77,7 +77,10 @@ def prepare(obj: bpy.types.Object, settings: JobSettings, folder: JobFolder) -> 
     wanted = original.uv_map if original else settings.uv_map
     mesh = read_mesh(obj, wanted)
     notes = [*(original.notes if original else ()), *_checked(check_mesh(mesh, obj.name))]
-    uv_map, new_layer = _uv_layer(obj, mesh, wanted, notes)
+    if is_rigged(obj):
+        notes.append(f"'{obj.name}' is rigged: it was textured in its rest pose.")
+    avoid = settings.kind == "texture" and settings.overlaps == "new"
+    uv_map, new_layer = _uv_layer(obj, mesh, wanted, notes, avoid_overlaps=avoid)
     settings = replace(settings, uv_map=uv_map)
     task = Task(ObjectKey.of(obj), folder, settings, tuple(notes), None, original)
     uvs = None
@@ -227,13 +230,18 @@ def worker_python() -> Path:
     """
     if named := named_python():
         return named
-    plan = environment.plan_worker(Paths(default_base()))
-    if environment.state(plan, str(PROTOCOL_VERSION)) != "ready":
+    found = installed.find(Paths(default_base()), str(PROTOCOL_VERSION))
+    if found is None:
         raise RuntimeMissing(
             "The texture runtime is not installed: use Install Runtime in the add-on's panel, or run "
             "'python3 -m csd_addon runtime install' in a terminal."
         )
-    return environment.python(plan)
+    if found.state != "ready":
+        raise RuntimeMissing(
+            f"The texture runtime in {found.directory} is {found.state}: use Repair in the add-on's preferences, or "
+            "run 'python3 -m csd_addon runtime repair' in a terminal."
+        )
+    return found.python
 
 
 def shared_worker(folder: JobFolder) -> WorkerProcess:
@@ -272,7 +280,9 @@ def _checked(problems: list) -> list[str]:
     return [problem.sentence for problem in problems]
 
 
-def _uv_layer(obj: bpy.types.Object, mesh: MeshData, wanted: str, notes: list[str]) -> tuple[str, str]:
+def _uv_layer(
+    obj: bpy.types.Object, mesh: MeshData, wanted: str, notes: list[str], *, avoid_overlaps: bool
+) -> tuple[str, str]:
     """The UV layer to bake into, and its name again if it had to be made."""
     if wanted and wanted not in obj.data.uv_layers:
         layers = ", ".join(layer.name for layer in obj.data.uv_layers) or "none"
@@ -280,6 +290,8 @@ def _uv_layer(obj: bpy.types.Object, mesh: MeshData, wanted: str, notes: list[st
     if has_uvs(obj):
         problems = check_uvs(mesh, obj.name)
         broken = next((p.sentence for p in problems if p.severity == "error"), None)
+        if broken is None and avoid_overlaps:
+            broken = overlap_problem(mesh, obj.name)
         if broken is None:
             notes += [problem.sentence for problem in problems]
             return wanted or active_uv_map(obj), ""

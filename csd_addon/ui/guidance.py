@@ -63,6 +63,10 @@ class CSD_PG_guidance(bpy.types.PropertyGroup):
         name="Own Values", description="Use the views below instead of the preset's and the teacher's own",
         update=lambda self, context: self.own_views and _fill(self, context, _VIEWS),
     )
+    undersides: BoolProperty(
+        name="Undersides", default=True,
+        description="Look from below the horizon too; off for what stands on the ground: no view is wasted there",
+    )
     elevation: FloatVectorProperty(
         name="Elevation", size=2, default=(-45, 75), min=-89, max=89, precision=0,
         description="Lowest and highest view in degrees above the horizon; a low one sees the underside",
@@ -73,7 +77,7 @@ class CSD_PG_guidance(bpy.types.PropertyGroup):
     )
     view_words: BoolProperty(
         name="View Words", default=True,
-        description="Tell the teacher where a view looks from. Front is -Y: turn the object if its face is elsewhere",
+        description="Tell the teacher where a view looks from: front view, side view, back view",
     )
 
 
@@ -91,17 +95,18 @@ def expert(group: bpy.types.PropertyGroup) -> dict[str, Any]:
     if group.own_views:
         values |= {"elevation": sorted(group.elevation), "close_up_share": group.close_up_share}
         values |= {"view_words": group.view_words}
-    return values
+    return values if group.undersides else values | {"undersides": False}
 
 
 def recall(group: bpy.types.PropertyGroup, values: Mapping[str, Any]) -> set[str]:
     """The inverse of ``expert``: show ``values`` in the panel; returns the names that it has no place for."""
     group.own_guidance = any(name in values for name in _GUIDANCE)
     group.own_views = any(name in values for name in _VIEWS)
+    group.undersides = values.get("undersides", True)
     for name in (*_GUIDANCE, *_VIEWS):
         if name in values:
             setattr(group, name, _ends(name, values[name]) if name in _SCHEDULES else values[name])
-    return set(values) - {*_GUIDANCE, *_VIEWS}
+    return set(values) - {*_GUIDANCE, *_VIEWS, "undersides"}
 
 
 def _ends(name: str, value: Any) -> Any:

@@ -164,7 +164,7 @@ class CSD_PT_history(SubPanel, bpy.types.Panel):
 def _draw_entry(box: bpy.types.UILayout, entry: Entry) -> None:
     # A row would make the picture narrower than it is high.
     split = box.split(factor=0.31)
-    split.template_icon(past_runs.icon(entry, entry.thumbnail) or _blank(entry), scale=_PICTURE)
+    split.template_icon(past_runs.icon(entry, "thumbnail") or _blank(entry), scale=_PICTURE)
     column = split.column(align=True)
     title = entry.words or entry.folder.path.name
     column.label(text=title, translate=False, icon="GREASEPENCIL" if entry.is_edit else "NONE")

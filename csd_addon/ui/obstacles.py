@@ -15,13 +15,13 @@ import bpy
 from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
-from ..runtime import catalogue, environment
+from ..runtime import catalogue
 from ..runtime.errors import TeacherMissing
 from ..runtime.named import named_python
 from ..runtime.paths import Paths, default_base
 from ..scene.base_color import find_shader, linked
 from ..scene.material import shared_materials
-from . import driver
+from . import driver, runtime_page, setting_up
 
 Remedy = Callable[[bpy.types.UILayout], Any]
 
@@ -70,12 +70,19 @@ def _object(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Ob
 
 
 def _runtime(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Obstacle | None:
+    task = setting_up.current()
+    if task and task.kind != "doctor":
+        return Obstacle(
+            translated("The runtime is being set up."), lambda layout: runtime_page.draw_progress(layout, task)
+        )
     if runtime_ready():
         return None
     if bpy.app.online_access:
+        found = runtime_page.find()
+        text, values = (marked("Repair"), {"repair": True}) if found else (marked("Install Runtime"), {})
         return Obstacle(
-            translated("The texture runtime is not installed yet (PyTorch, diffusers, transformers; about 1 GB)."),
-            lambda layout: layout.operator("csd.install_runtime", icon="IMPORT"),
+            runtime_page.describe(found, None)[0],
+            lambda layout: _set(layout.operator("csd.install_runtime", text=text, icon="IMPORT"), **values),
         )
     if bpy.app.online_access_override:
         return Obstacle(
@@ -178,12 +185,12 @@ def _last_click(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -
 
 def runtime_ready() -> bool:
     """Whether there is a worker's environment, or one that the user names. Looks at files only."""
-    return _kept("runtime", lambda: driver.is_fake() or bool(named_python()) or bool(environments()))
+    return _kept("runtime", lambda: driver.is_fake() or bool(named_python()) or _is_installed())
 
 
-def environments() -> list[str]:
-    """The folders of the installed environments."""
-    return [str(f) for f in Paths(default_base()).environments.glob("worker-*") if (f / environment.MARKER).is_file()]
+def _is_installed() -> bool:
+    found = runtime_page.find()
+    return found is not None and found.state == "ready"
 
 
 def teacher_problem(name: str) -> str:

@@ -147,9 +147,10 @@ def _draw_last(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     for item in told:
         start = f"{item.key.name}: " if len(told) > 1 else ""
         if item.sentence:
-            draw_sentence(box, context, start + item.sentence, "ERROR" if item.status == "failed" else "INFO")
+            icon = "ERROR" if item.status == "failed" else "INFO"
+            draw_sentence(box, context, item.sentence, icon, start=start)
         for note in item.notes:
-            draw_sentence(box, context, start + note, "INFO")
+            draw_sentence(box, context, note, "INFO", start=start)
     if any(item.status in ("failed", "cancelled") for item in told):
         row = box.row(align=True)
         row.operator("csd.resume", icon="PLAY")

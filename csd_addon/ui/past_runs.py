@@ -1,23 +1,19 @@
 """What the history and the diagnostics show, kept in memory: ``draw`` reads no disk.
 
 A panel that is drawn asks with ``wake`` for news. Where a job has ended since the list was read, a timer reads it
-again a moment later and makes the missing pictures, one at a time and never while a job runs.
+again a moment later and loads the missing pictures, one at a time; the worker has drawn them.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import bpy
 import bpy.utils.previews
 from bpy.app.translations import pgettext_iface as translated
 
-from ..core.plot import plot_norms
-from ..core.png import encode_png
-from ..jobs.history import Entry, gradient_norms, list_runs
+from ..jobs.history import Entry, list_runs
 from ..runtime.paths import Paths, default_base
-from ..scene.thumbnail import write_thumbnail
 from . import session, window
 
 # As many runs are shown at first, and added by each "Show More".
@@ -28,8 +24,8 @@ _entries: tuple[Entry, ...] | None = None
 _previews: bpy.utils.previews.ImagePreviewCollection | None = None
 _seen: object = None
 _shown = PAGE
-# Pictures that could not be made; they are not tried again.
-_hopeless: set[str] = set()
+# What there is a picture of: properties of ``Entry`` that give its file.
+_KINDS = ("thumbnail", "plot")
 
 
 def folder() -> Path:
@@ -69,9 +65,9 @@ def find(name: str) -> Entry:
     return entry
 
 
-def icon(entry: Entry, path: Path) -> int:
-    """Blender's number for a picture of ``entry``, its ``thumbnail`` or ``plot``; 0 if there is none (yet)."""
-    preview = _previews.get(_key(entry, path)) if _previews is not None else None
+def icon(entry: Entry, kind: str) -> int:
+    """Blender's number for a picture of ``entry``, one of ``_KINDS``; 0 if there is none (yet)."""
+    preview = _previews.get(_key(entry, kind)) if _previews is not None else None
     return preview.icon_id if preview else 0
 
 
@@ -104,7 +100,6 @@ def unregister() -> None:
         bpy.utils.previews.remove(_previews)
     _previews = _entries = _seen = None
     _shown = PAGE
-    _hopeless.clear()
 
 
 def _start() -> None:
@@ -119,48 +114,22 @@ def _work() -> float | None:
         refresh()
         window.redraw()
         return _NEXT
-    if session.running() or window.is_rendering():
-        return None
     missing = _missing()
     if missing is None:
         return None
-    _make(*missing)
+    entry, kind = missing
+    # Blender reads the file when it draws it; a damaged one stays empty.
+    _previews.load(_key(entry, kind), str(getattr(entry, kind)), "IMAGE")
     window.redraw()
     return _NEXT
 
 
-def _key(entry: Entry, path: Path) -> str:
+def _key(entry: Entry, kind: str) -> str:
     # A run that was resumed looks different afterwards.
-    return f"{path} {entry.changed}"
+    return f"{kind} {entry.folder.path} {entry.changed}"
 
 
-def _missing() -> tuple[Entry, Path] | None:
-    """The next picture that should be there."""
-    wanted = [(entry, entry.thumbnail) for entry in shown() if entry.picture]
-    wanted += [(entry, entry.plot) for entry in (last(),) if entry]
-    return next((pair for pair in wanted if _key(*pair) not in (_hopeless | _previews.keys())), None)
-
-
-def _make(entry: Entry, path: Path) -> None:
-    """Make the picture at ``path``, unless it is there and shows the run's end, and load it."""
-    try:
-        if not path.is_file() or path.stat().st_mtime < entry.changed:
-            (_plot if path == entry.plot else _thumbnail)(entry)
-        _previews.load(_key(entry, path), str(path), "IMAGE")
-    except (OSError, ValueError) as error:
-        # The list is whole without it; the reason is for the console.
-        print(f"CSD Texture: no picture {path}: {error}")
-        _hopeless.add(_key(entry, path))
-
-
-def _thumbnail(entry: Entry) -> None:
-    write_thumbnail(entry.folder.mesh, entry.picture, entry.thumbnail)
-
-
-def _plot(entry: Entry) -> None:
-    image = plot_norms(gradient_norms(entry.folder))
-    if image is None:
-        raise ValueError("the run logged no gradient norms.")
-    aside = entry.plot.with_name(entry.plot.name + ".part")
-    aside.write_bytes(encode_png(image))
-    os.replace(aside, entry.plot)
+def _missing() -> tuple[Entry, str] | None:
+    """The next picture that is there and should be loaded."""
+    wanted = [(entry, _KINDS[0]) for entry in shown()] + [(entry, _KINDS[1]) for entry in (last(),) if entry]
+    return next((pair for pair in wanted if _key(*pair) not in _previews and getattr(*pair)), None)

@@ -1,10 +1,25 @@
-"""The add-on's preferences: the state of the runtime and its installation."""
+"""The add-on's preferences: the runtime, the teachers, the folders, and the doctor."""
+
+from collections.abc import Callable
 
 import bpy
-from bpy.app.translations import pgettext_iface as translated
+from bpy.app.translations import pgettext_n as marked
 
-from ..runtime.named import named_python
-from . import obstacles
+from ..runtime import choices
+from ..runtime.paths import Paths, default_base
+from . import runtime_page, teachers_page
+
+
+def _folder(name: str, label: str, description: str) -> object:
+    """A folder that is kept in the file of choices, which the command line reads too."""
+
+    def get(self: bpy.types.AddonPreferences) -> str:
+        return getattr(choices.read(default_base()), name)
+
+    def put(self: bpy.types.AddonPreferences, value: str) -> None:
+        choices.change(default_base(), **{name: bpy.path.abspath(value)})
+
+    return bpy.props.StringProperty(name=label, description=description, subtype="DIR_PATH", get=get, set=put)
 
 
 class preferences_class(bpy.types.AddonPreferences):  # noqa: N801 (its bl_idname is set when registering)
@@ -12,20 +27,33 @@ class preferences_class(bpy.types.AddonPreferences):  # noqa: N801 (its bl_idnam
 
     bl_idname = ""
 
+    runtime: _folder("runtime", "Runtime", "Where the runtime is installed; empty for the default folder")
+    teachers: _folder("teachers", "Teachers", "Where teachers are downloaded to; empty for the default folder")
+
     def draw(self, context: bpy.types.Context) -> None:
-        column = self.layout.column()
-        ready = obstacles.runtime_ready()
-        column.label(text=runtime_sentence(), icon="CHECKMARK" if ready else "INFO", translate=False)
-        if not bpy.app.online_access:
-            text = translated("Online access is off; Preferences > System > Network allows it.")
-            column.label(text=text, icon="INTERNET_OFFLINE", translate=False)
-        column.operator("csd.install_runtime", text="Install Again" if ready else "Install Runtime", icon="IMPORT")
+        draw_page(self.layout, "csd_runtime", marked("Runtime"), lambda body: runtime_page.draw_runtime(body, context))
+        draw_page(self.layout, "csd_teachers", marked("Teachers"), lambda body: teachers_page.draw(body, context))
+        draw_page(self.layout, "csd_folders", marked("Folders"), lambda body: _draw_folders(body, self))
+        draw_page(self.layout, "csd_doctor", marked("Doctor"), lambda body: runtime_page.draw_doctor(body, context))
 
 
-def runtime_sentence() -> str:
-    """The state of the worker's environment; looks at files only, so ``draw`` may call it."""
-    if named := named_python():
-        return translated("The worker runs in {}.").format(named)
-    if folders := obstacles.environments():
-        return translated("The texture runtime is installed in {}.").format(folders[0])
-    return translated("The texture runtime is not installed yet (PyTorch, diffusers, transformers; about 1 GB).")
+def draw_page(
+    layout: bpy.types.UILayout, identifier: str, title: str, draw: Callable[[bpy.types.UILayout], None]
+) -> None:
+    """A part of the page that folds."""
+    header, body = layout.panel(identifier)
+    header.label(text=title)
+    if body:
+        draw(body)
+
+
+def _draw_folders(layout: bpy.types.UILayout, kept: bpy.types.AddonPreferences) -> None:
+    paths = Paths(default_base())
+    column = layout.column()
+    column.use_property_split = True
+    column.use_property_decorate = False
+    column.prop(kept, "runtime", placeholder=str(paths.base))
+    column.prop(kept, "teachers", placeholder=str(paths.base / "teachers"))
+    row = column.row()
+    row.label(text=str(paths.jobs), icon="FILE_FOLDER", translate=False)
+    row.operator("wm.path_open", text="Open the Jobs' Folder").filepath = str(paths.jobs)

@@ -11,7 +11,7 @@ from .properties import NAMES
 
 _FOLDER = "csd_texture"
 # They belong to one object or one prompt.
-PERSONAL = {"prompt", "target", "remove", "uv_map", "mask", "seed"}
+PERSONAL = {"prompt", "target", "remove", "uv_map", "mask", "seed", "front"}
 
 
 class CSD_PT_presets(PresetPanel, bpy.types.Panel):

@@ -10,6 +10,7 @@ from bpy.app.translations import pgettext_n as marked
 
 from ..jobs.state import JobState
 from . import session, window
+from .translations import told
 
 _PHASES = {
     "start": marked("Starting the worker"), "load": marked("Loading the teacher"),
@@ -71,8 +72,14 @@ def draw_status(header: bpy.types.Header, context: bpy.types.Context) -> None:
     row.operator("csd.cancel", text="", icon="X")
 
 
-def draw_sentence(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, icon: str) -> None:
-    """A label that breaks its lines: Blender would cut the middle out."""
+def draw_sentence(
+    layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, icon: str, *, start: str = ""
+) -> None:
+    """A label that breaks its lines, because Blender would cut the middle out; in the language of the interface.
+
+    start: whose sentence it is, said before it.
+    """
+    sentence = start + told(sentence)
     letter = 6.7 * context.preferences.system.ui_scale
     column = layout.column(align=True)
     column.scale_y = 0.85

@@ -10,10 +10,14 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from ..core.settings import (
+    DEPTHS,
     DEVICES,
+    FRONTS,
     ITERATION_RANGE,
     KEEPS,
     LOSSES,
+    MARGIN_RANGE,
+    OVERLAPS,
     PRESETS,
     SIZE_RANGE,
     STRENGTH_RANGE,
@@ -36,6 +40,22 @@ _KEEP_TIPS = {
     "auto": "A word in both prompts that is no colour stays: red brick to blue brick keeps the bricks",
     "pattern": "Keep the pattern where it is and change its colours",
     "nothing": "Replace the texture by the target",
+}
+_FRONT_NAMES = {
+    "front": "Front View (-Y)", "right": "Right View (X)", "back": "Back View (Y)", "left": "Left View (-X)",
+}  # fmt: skip
+_DEPTH_NAMES = {"auto": "Auto", "8": "8 Bit", "16": "16 Bit"}
+_DEPTH_TIPS = {
+    "auto": "An edit keeps the depth of the image it starts from; a new texture has 8 bits",
+    "8": "Smallest files",
+    "16": "No banding in smooth gradients, and room for later corrections",
+}
+
+_OVERLAP_NAMES = {"first": "First Face", "average": "Average", "new": "New UV Map"}
+_OVERLAP_TIPS = {
+    "first": "The first face that shows a texel gives it its colour",
+    "average": "A texel gets the mean of all faces that show it",
+    "new": "The object gets a new UV map in which no faces overlap; its own stays as it is",
 }
 
 
@@ -84,6 +104,11 @@ class SettingsMixin:
         description="The image model that guides the texture: mini or broad (bundled: few words or many), sd15, "
         "or a folder in diffusers layout",
     )
+    lora: StringProperty(
+        name="LoRA", default=_DEFAULT["lora"],
+        description="A .safetensors file that is merged into the teacher, and after a colon its weight: "
+        "style.safetensors:0.8",
+    )
     device: EnumProperty(
         name="Device", default=_DEFAULT["device"], items=_items(DEVICES, {}), description="What the worker computes on"
     )
@@ -95,12 +120,29 @@ class SettingsMixin:
         name="Texture Size", default=_DEFAULT["size"], min=SIZE_RANGE[0], max=SIZE_RANGE[1], subtype="PIXEL",
         description="Width and height of the image",
     )
+    depth: EnumProperty(
+        name="Depth", default=_DEFAULT["depth"], items=[(n, _DEPTH_NAMES[n], _DEPTH_TIPS[n]) for n in DEPTHS],
+        description="Bits of each colour channel of the image",
+    )  # fmt: skip
+    margin: IntProperty(
+        name="Margin", default=_DEFAULT["margin"], min=MARGIN_RANGE[0], max=MARGIN_RANGE[1], subtype="PIXEL",
+        description="Width of the border around each UV island; 0 for as much as the image's size asks for",
+    )
+    overlaps: EnumProperty(
+        name="Overlaps", default=_DEFAULT["overlaps"],
+        items=[(n, _OVERLAP_NAMES[n], _OVERLAP_TIPS[n]) for n in OVERLAPS],
+        description="What a new texture does where faces share texels (mirrored or overlapping UVs)",
+    )
     seed: IntProperty(
         name="Seed", default=_DEFAULT["seed"], min=0, description="Equal seeds give equal textures on one machine"
     )
     uv_map: StringProperty(
         name="UV Map", default=_DEFAULT["uv_map"],
         description="The UV map to bake into; empty for the one that renders, or a new one if there is none",
+    )
+    front: EnumProperty(
+        name="Front", default=_DEFAULT["front"], items=[(n, _FRONT_NAMES[n], "") for n in FRONTS],
+        description="Which of Blender's views shows the object's front, for teachers that know view words",
     )
     loss: EnumProperty(
         name="Loss", default=_DEFAULT["loss"], items=_items(LOSSES, _LOSS_TIPS), description="How the teacher guides"
@@ -172,7 +214,7 @@ class CSD_PG_settings(SettingsMixin, bpy.types.PropertyGroup):
         description="Where the finished image is kept",
     )  # fmt: skip
     copy_shared: BoolProperty(
-        name="Copy Shared Materials",
+        name="Copy If Shared",
         description="Give the object its own copy of a material that other objects use too; they keep theirs",
     )
     guidance: PointerProperty(type=CSD_PG_guidance)

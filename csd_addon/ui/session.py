@@ -46,6 +46,8 @@ _items: list[Item] = []
 _running: tuple[driver.Task, Job] | None = None
 _last: JobState | None = None
 _last_task: driver.Task | None = None
+# Whether the preview was taken away or could not be shown, so that the next tick has to try again.
+_swept = False
 
 
 def start(items: Sequence[Item]) -> None:
@@ -184,10 +186,13 @@ def _tick() -> float | None:
 
 
 def _look(task: driver.Task, job: Job) -> None:
+    global _swept
     before = job.state
     state = job.poll()
-    if state.previews != before.previews and not window.is_rendering():
-        driver.show(task, Path(state.preview))
+    news = state.previews != before.previews or (_swept and state.preview)
+    if news and not window.is_rendering():
+        # In another mode than Object Mode it can't be seen; it comes with the first tick after that.
+        _swept = not driver.show(task, Path(state.preview))
     if state is not before:
         window.redraw()
     if state.ended and not (state.done and window.is_busy()):
@@ -241,34 +246,26 @@ def _on_loaded(*_: object) -> None:
 
 
 @bpy.app.handlers.persistent
-def _out_of_the_way(*_: object) -> None:
-    """A file never holds a texture that is not finished; and undo does not meet what it doesn't know.
+def _sweep(*_: object) -> None:
+    """A file never holds a texture that is not finished; and undo never meets what it doesn't know.
 
-    Undo frees what none of its steps holds. With a material there that was made for the preview, a walk of random
-    actions ended in a crash of Blender 5.2, at a slot that still pointed to it.
+    Undo reads only those datablocks anew that differ between two of its steps. The others stay as they lie in memory,
+    with every pointer that they have got since, while what no step holds is freed: a slot that stays, and points to a
+    material that was made for the preview, then points to nothing (Blender 5.2 crashed there). So before undo nothing
+    may point to a preview, and after it a step's own old preview goes. Handlers only ever take away; the next tick
+    shows the preview again, when undo is over.
     """
+    global _swept
     hide_previews()
-
-
-@bpy.app.handlers.persistent
-def _show_again(*_: object) -> None:
-    """After saving, undo and redo: only the running job's preview, and in its newest state."""
-    keep = ""
-    if _running:
-        keep = str(_running[0].folder.path)
-    hide_previews(keep=keep)
-    if _running and _running[1].state.preview:
-        driver.show(_running[0], Path(_running[1].state.preview))
+    _swept = True
 
 
 HANDLERS = (
     ("load_pre", _on_load),
     ("load_post", _on_loaded),
-    ("save_pre", _out_of_the_way),
-    ("undo_pre", _out_of_the_way),
-    ("redo_pre", _out_of_the_way),
-    ("save_post", _show_again),
-    ("save_post_fail", _show_again),
-    ("undo_post", _show_again),
-    ("redo_post", _show_again),
+    ("save_pre", _sweep),
+    ("undo_pre", _sweep),
+    ("redo_pre", _sweep),
+    ("undo_post", _sweep),
+    ("redo_post", _sweep),
 )

@@ -34,6 +34,8 @@ class CSD_PT_views(_Settings, bpy.types.Panel):
     bl_label = "Views"
 
     def draw_settings(self, layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+        layout.prop(settings, "front")
+        layout.prop(settings.guidance, "undersides")
         layout.prop(settings.guidance, "own_views")
         column = layout.column()
         column.active = settings.guidance.own_views
@@ -64,13 +66,17 @@ class CSD_PT_guidance(_Settings, bpy.types.Panel):
 
 
 class CSD_PT_output(_Settings, bpy.types.Panel):
-    """Where the finished image goes."""
+    """What the finished image is like, and where it goes."""
 
     bl_idname = "CSD_PT_output"
     bl_label = "Output"
 
     def draw_settings(self, layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
         layout.prop(settings, "output")
+        layout.prop(settings, "depth")
+        layout.prop(settings, "margin")
+        if settings.mode == "TEXTURE":
+            layout.prop(settings, "overlaps")
         layout.prop(settings, "copy_shared")
 
 

@@ -4,18 +4,26 @@ Each language is a file in ``languages/``, named as Blender names it; its groups
 translates labels, tooltips and choices by itself once they are registered here; the code does it where it builds a
 sentence (``pgettext_iface``) and marks what it says elsewhere (``pgettext_n``). Sentences that name an object, a file
 or a number keep their gaps: ``{}``.
+
+Other parts of the program, and the worker, know English alone; their sentences arrive whole. ``told`` finds the one
+with gaps that such a sentence was made from: a text in these files that ends with a full stop.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import bpy
+from bpy.app.translations import pgettext_iface as translated
 
 _FOLDER = Path(__file__).parent / "languages"
 # Blender looks buttons up in another context than everything else; ours is for words that it uses otherwise.
 _CONTEXTS = ("*", "Operator", "CSD Texture")
+
+# Sentences with gaps, in the order in which they are tried, and the pattern of what is made from each.
+_patterns: dict[str, re.Pattern[str]] = {}
 
 
 def languages() -> list[str]:
@@ -29,14 +37,34 @@ def texts(language: str) -> dict[str, str]:
     return {english: there for group in groups.values() for english, there in group.items()}
 
 
+def told(sentence: str) -> str:
+    """``sentence`` in the language of the interface; as it is where that language does not have it."""
+    if (whole := translated(sentence)) != sentence:
+        return whole
+    for template, pattern in _patterns.items():
+        if match := pattern.fullmatch(sentence):
+            there = translated(template)
+            # A gap may hold a sentence of its own; names stay as they are.
+            gaps = [told(gap) if gap.endswith(".") else gap for gap in match.groups()]
+            return there.format(*gaps) if there != template else sentence
+    return sentence
+
+
 def register() -> None:
     """Teach Blender our texts."""
-    bpy.app.translations.register(__name__, {language: _table(texts(language)) for language in languages()})
+    known = {language: texts(language) for language in languages()}
+    bpy.app.translations.register(__name__, {language: _table(table) for language, table in known.items()})
+    sentences = {text for table in known.values() for text in table if text.endswith(".") and "{" in text}
+    # First those that may begin with another sentence, which would else take the rest for one of its gaps.
+    for template in sorted(sentences, key=lambda text: (not text.startswith("{}"), -len(text), text)):
+        parts = re.split(r"\{[^}]*\}", template)
+        _patterns[template] = re.compile("(.+?)".join(map(re.escape, parts)), re.DOTALL)
 
 
 def unregister() -> None:
     """Take them back."""
     bpy.app.translations.unregister(__name__)
+    _patterns.clear()
 
 
 def _table(known: dict[str, str]) -> dict[tuple[str, str], str]:

@@ -33,9 +33,11 @@ def test_defaults_are_the_settings_own(mesh: Path, tmp_path: Path) -> None:
 def test_every_flag_reaches_its_setting(mesh: Path, tmp_path: Path) -> None:
     wanted = JobSettings(
         prompt="red brick", negative="blue", preset="paper", teacher="sd15", device="cuda", iterations=7, size=256,
-        seed=9, uv_map="Second", loss="sds",
+        seed=9, uv_map="Second", loss="sds", depth="16", margin=5, front="left",
+        overlaps="average",
     )  # fmt: skip
-    names = ("prompt", "negative", "preset", "teacher", "device", "iterations", "size", "seed", "uv_map", "loss")
+    names = ("prompt", "negative", "preset", "teacher", "device", "iterations", "size", "seed", "uv_map", "loss",
+             "depth", "margin", "front", "overlaps")  # fmt: skip
     words = [w for n in names for w in (f"--{n.replace('_', '-')}", str(getattr(wanted, n)))]
     made = request_of(mesh, "--output", tmp_path / "out", "--object", "Seat", "--object", "Leg 1", *words)
     assert made.settings == wanted and made.objects == ("Seat", "Leg 1")
@@ -99,7 +101,7 @@ def test_safe_names(name: str, safe: str) -> None:
      (("texture", "x.obj", "--prompt", "p", "--output", "o", "--size", "big"), "--size: invalid int value: 'big'"),
      (("texture", "x.obj", "--prompt", "p", "--output", "o", "--loss", "vsd"), "--loss: invalid choice: 'vsd'"),
      (("texture", "x.obj", "--prompt", "p", "--output", "o", "--colour", "r"), "nrecognized arguments: --colour"),
-     (("runtime", "repair"), "invalid choice: 'repair'")],
+     (("runtime", "mend"), "invalid choice: 'mend'")],
 )  # fmt: skip
 def test_wrong_words(words: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(UsageError) as caught:

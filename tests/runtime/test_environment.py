@@ -13,7 +13,7 @@ from csd_addon.runtime import environment
 from csd_addon.runtime.errors import RuntimeMissing
 from csd_addon.runtime.named import check_worker_python, named_python
 
-from .conftest import Toy, build_wheel, pin, toy_in
+from .conftest import Toy, build_wheel, lay_packages, pin, toy_in
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
@@ -76,6 +76,8 @@ def test_a_lost_interpreter_or_a_spoilt_marker_is_not_ready(toy: Toy) -> None:
     python.symlink_to(sys.executable)
     assert environment.state(toy.plan, "1") == "broken"
     environment.write_marker(toy.plan, "1")
+    assert environment.state(toy.plan, "1") == "broken", "its one package is not there"
+    (packages,) = lay_packages(toy.plan.directory, "csd_toy")
     assert environment.state(toy.plan, "1") == "ready"
     marker = toy.plan.directory / environment.MARKER
     text = marker.read_text("utf-8")
@@ -86,6 +88,11 @@ def test_a_lost_interpreter_or_a_spoilt_marker_is_not_ready(toy: Toy) -> None:
     python.unlink()
     python.symlink_to(toy.paths.base / "uninstalled" / "python")
     assert environment.state(toy.plan, "1") == "broken"
+    python.unlink()
+    python.symlink_to(sys.executable)
+    assert environment.state(toy.plan, "1") == "ready"
+    packages.unlink()
+    assert environment.state(toy.plan, "1") == "broken", "somebody deleted the package"
 
 
 def test_a_killed_installation_is_noticed_and_made_anew(toy: Toy, tmp_path: Path) -> None:

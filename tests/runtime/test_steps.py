@@ -18,7 +18,14 @@ Collecting numpy==2.4.6 (from -r a.txt)
 Processing /wheels/torch-2.13.0+cpu-cp311.whl (from -r a.txt)
 Installing collected packages: torch, numpy
 """
-UV = "Resolved 2 packages in 5ms\nDownloading torch (183MiB)\nInstalled 2 packages in 2ms\n"
+UV = """\
+Resolved 2 packages in 5ms
+Downloading torch (183.0MiB)
+Downloading numpy (17.0MiB)
+ Downloaded numpy
+ Downloaded torch
+Installed 2 packages in 2ms
+"""
 
 
 def command(code: str) -> list[str]:
@@ -32,7 +39,7 @@ def command(code: str) -> list[str]:
             PIP,
             [
                 ("numpy==2.4.6", 0.4),
-                ("Downloading numpy-2.4.6-cp311.whl (16.1 MB)", None),
+                ("fetching numpy-2.4.6-cp311.whl, 16.1 MB", None),
                 ("torch-2.13.0+cpu-cp311.whl", 0.75),
                 ("unpacking 2 packages", 0.8),
             ],
@@ -41,7 +48,10 @@ def command(code: str) -> list[str]:
             UV,
             [
                 ("Resolved 2 packages in 5ms", None),
-                ("Downloading torch (183MiB)", None),
+                ("fetching torch, 183.0 MiB", None),
+                ("fetching numpy, 17.0 MiB", None),
+                ("numpy is here: 17 of 200 MB", 0.05 + 0.7 * 17 / 200),
+                ("torch is here: 200 of 200 MB", 0.75),
                 ("Installed 2 packages in 2ms", None),
             ],
         ),
@@ -67,7 +77,7 @@ def test_both_installers_output_becomes_progress(
     ("code", "sentence"),
     [
         ("print('ERROR: no such wheel'); print('hint'); exit(2)", "no such wheel (exit status 2)"),
-        ("print('  × No solution found'); exit(1)", "× No solution found (exit status 1)"),
+        ("print('  × Something odd'); exit(1)", "× Something odd (exit status 1)"),
         ("print('plain trouble'); exit(3)", "plain trouble (exit status 3)"),
         ("exit(4)", "it said nothing (exit status 4)"),
         (r"import sys; sys.stdout.buffer.write(b'\xff bytes\n'); exit(5)", "bytes (exit status 5)"),

@@ -40,7 +40,7 @@ def test_the_last_run_is_shown_with_its_plot() -> None:
     while past_runs._work() is not None:
         pass
     last = past_runs.last()
-    assert last.words == "seed 2" and last.plot.read_bytes()[:4] == b"\x89PNG"
+    assert last.words == "seed 2" and last.plot == last.folder.plot and last.plot.read_bytes()[:4] == b"\x89PNG"
     assert dict(diagnostics.figures(last.report))["Iterations"] == "30"
     write_json(new_folder(past_runs.folder()).job, {"object": "Cube", "settings": {"prompt": "not begun"}})
     past_runs.refresh()

@@ -59,9 +59,9 @@ def work() -> int:
     return pieces
 
 
-def loaded(entry: Entry, path: Path) -> bool:
+def loaded(entry: Entry, kind: str = "thumbnail") -> bool:
     """Whether the picture is in memory; Blender gives it a number for drawing only where there is a window."""
-    return path.is_file() and past_runs._previews.get(past_runs._key(entry, path)) is not None
+    return past_runs._previews.get(past_runs._key(entry, kind)) is not None
 
 
 def refused(operator, words: str, **arguments) -> None:
@@ -143,7 +143,7 @@ def test_an_image_of_tiles_is_applied_again_whole(tmp_path: Path) -> None:
     with pictures(base_color_image(obj)) as tiles:
         assert all((pixels(tile) == made.pop(number)).all() for number, tile in tiles.items()) and not made
     work()
-    assert loaded(past_runs.entries()[0], past_runs.entries()[0].thumbnail)
+    assert loaded(past_runs.entries()[0])
 
 
 def test_an_edit_is_applied_again_on_what_it_started_from() -> None:
@@ -257,14 +257,14 @@ def test_a_running_job_is_not_deleted() -> None:
     assert entry.state == "unfinished" and history._ending(entry) == "Growing"
     with pytest.raises(RuntimeError, match="This run is still growing"):
         bpy.ops.csd.delete_run("EXEC_DEFAULT", run=task.folder.path.name)
-    assert work() == 0, "no picture is made while a job runs"
     session.end()
     work()
     (entry,) = past_runs.entries()
-    assert entry.state == "cancelled" and history._ending(entry) == "Cancelled"
+    assert entry.state == "cancelled" and history._ending(entry) == "Cancelled" and loaded(entry)
+    assert entry.thumbnail == entry.folder.thumbnail, "as far as it had grown"
 
 
-def test_pictures_are_made_once_and_freed(home: Path) -> None:
+def test_pictures_are_loaded_once_and_freed(home: Path) -> None:
     obj = cube()
     names = [texture(seed=seed) for seed in range(past_runs.PAGE + 2)]
     counts = datablocks()
@@ -273,31 +273,48 @@ def test_pictures_are_made_once_and_freed(home: Path) -> None:
     assert pieces == past_runs.PAGE + 1, "the shown ones, and one plot"
     entries = past_runs.entries()
     assert [e.folder.path.name for e in entries] == names[::-1]
-    assert [loaded(e, e.thumbnail) for e in entries] == [True] * past_runs.PAGE + [False] * 2
-    assert past_runs.last() is entries[0] and loaded(entries[0], entries[0].plot)
-    newest = entries[0].thumbnail
-    assert newest.read_bytes()[:4] == b"\x89PNG"
-    stamp = newest.stat().st_mtime_ns
+    assert [loaded(e) for e in entries] == [True] * past_runs.PAGE + [False] * 2
+    assert past_runs.last() is entries[0] and loaded(entries[0], "plot")
+    assert entries[0].thumbnail.read_bytes()[:4] == b"\x89PNG"
     assert work() == 0
     bpy.ops.csd.more_history()
-    assert work() == 2 and all(loaded(e, e.thumbnail) for e in entries)
+    assert work() == 2 and all(loaded(e) for e in entries)
     csd_addon.unregister()
     assert not bpy.app.timers.is_registered(past_runs._work) and past_runs._previews is None
-    assert past_runs.entries() is None and past_runs.icon(entries[0], newest) == 0
+    assert past_runs.entries() is None and past_runs.icon(entries[0], "thumbnail") == 0
     csd_addon.register(NAME)
     past_runs.refresh()
-    assert work() == past_runs.PAGE + 1 and newest.stat().st_mtime_ns == stamp, "loaded, not drawn again"
+    assert work() == past_runs.PAGE + 1
 
 
-def test_a_picture_that_can_not_be_made_is_not_tried_again(capfd: pytest.CaptureFixture) -> None:
+def test_a_run_that_died_shows_its_last_preview_and_one_without_shows_nothing() -> None:
     cube()
-    name = texture()
-    (past_runs.folder() / name / "mesh.npz").write_bytes(b"not a mesh")
-    assert work() == 2
-    assert "no picture" in capfd.readouterr().out
-    (entry,) = past_runs.entries()
-    assert not loaded(entry, entry.thumbnail) and loaded(entry, entry.plot)
-    assert work() == 0
+    died, bare = texture(seed=1), texture(seed=2)
+    for name in (died, bare):
+        for path in ("thumbnail.png", "norms.png", "result/report.json", "result/basecolor.png"):
+            (past_runs.folder() / name / path).unlink()
+    shutil.rmtree(past_runs.folder() / bare / "preview")
+    past_runs.refresh()
+    assert work() == 1
+    shown = {entry.folder.path.name: entry for entry in past_runs.entries()}
+    assert loaded(shown[died]) and shown[died].thumbnail == shown[died].folder.preview / "basecolor.png"
+    assert not loaded(shown[bare]) and not loaded(shown[died], "plot") and work() == 0
+
+
+def test_a_kept_run_has_no_checkpoint_and_a_cancelled_one_does() -> None:
+    obj = cube()
+    bpy.context.scene.csd.prompt, bpy.context.scene.csd.iterations = "red brick", 100_000
+    task, job = driver.start(obj, properties.read_settings(bpy.context.scene, "texture"))
+    while job.poll().iteration < 3:
+        time.sleep(0.02)
+    job.cancel()
+    job.wait()
+    assert [path.name for path in task.folder.checkpoint.iterdir()] == ["fake.txt"]
+    job = driver.launch(task, resume=True)
+    while job.poll().iteration < 3:
+        time.sleep(0.02)
+    job.stop_and_keep()
+    assert job.wait().done and not list(task.folder.checkpoint.iterdir())
 
 
 def test_the_list_is_read_when_a_panel_asks_and_after_each_job(home: Path) -> None:

@@ -234,7 +234,7 @@ def test_own_values_begin_with_what_would_be_used_and_reach_the_job() -> None:
     expert = read_settings(scene, "texture").validate().expert
     print(expert)
     assert expert["t_max"] == pytest.approx([0.0, 0.6, 0.4, 1.0])
-    assert expert["kappa"] == pytest.approx([0.0, 0.02, 0.16, 1.0])
+    assert expert["kappa"] == pytest.approx([0.0, 0.05, 0.35, 1.0])
     assert expert["elevation"] == [-45, 80] and expert["view_words"] is False
     scene.csd.guidance.w2 = (0.7, 0.1)
     assert read_settings(scene, "texture").expert["w2"] == pytest.approx([0.0, 0.7, 0.1, 1.0])

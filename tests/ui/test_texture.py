@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 import pytest
 
+from csd_addon.core.settings import JobSettings
 from csd_addon.jobs.folder import read_json
 from csd_addon.scene.material import base_color_image
 from csd_addon.ui import driver
@@ -216,3 +217,29 @@ def test_a_job_under_way_is_ended_when_another_file_is_opened(home: Path) -> Non
     bpy.ops.wm.read_homefile(use_empty=True)
     assert session.running() is None and session.last_state().status == "cancelled"
     assert (task.folder.checkpoint / "fake.txt").is_file(), "the checkpoint is kept"
+
+
+def test_before_and_after_and_before_again() -> None:
+    obj = rigged_cube()
+    former = base_color_source(obj.active_material)
+    former = former and former.name
+    texture()
+    own = base_color_source(obj.active_material).name
+    seen = []
+    for _ in range(4):
+        assert bpy.ops.csd.compare() == {"FINISHED"}
+        source = base_color_source(obj.active_material)
+        seen.append(source and source.name)
+    assert seen == [former, own, former, own] and former != own
+
+
+def test_a_result_that_can_not_be_put_up_leaves_no_new_uv_layer(home: Path) -> None:
+    obj = cube("Bare", uvs=False)
+    before, counts = fingerprint(obj), datablocks()
+    task, job = driver.start(obj, JobSettings(prompt="red brick", size=64, iterations=4))
+    state = driver.wait(job).state
+    result = Path(state.done.paths["basecolor"])
+    result.write_bytes(result.read_bytes()[:-20])
+    with pytest.raises(ValueError, match="basecolor.png can't be loaded: the file is damaged"):
+        driver.finish(task, result, file=None)
+    assert fingerprint(obj) == before and datablocks() == counts

@@ -21,7 +21,10 @@ from csd_addon.ui.properties import NAMES
 pytestmark = pytest.mark.usefixtures("addon")
 
 UI = Path(translations.__file__).parent
+ADDON = UI.parent
 CHINESE = translations.texts("zh_HANS")
+# What other parts of the program say.
+SENTENCES = set(json.loads((UI / "languages" / "zh_HANS.json").read_text("utf-8"))["sentences"])
 # As Blender names them, also where it was built without its languages.
 LOCALES = {"zh_HANS", *bpy.app.translations.locales}
 # Arguments of Blender's functions that are shown and translated by Blender itself.
@@ -84,6 +87,18 @@ def needs_words(text: str) -> bool:
     return bool(re.search("[A-Za-z]{2}", text)) and not re.fullmatch("[A-Z]{2,4}", text)
 
 
+def elsewhere() -> set[str]:
+    """The strings in the other parts of the program, with gaps where an f-string has values."""
+    found = set()
+    for path in (p for folder in ("core", "scene", "jobs", "worker", "ui") for p in (ADDON / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                found.add("".join(v.value if isinstance(v, ast.Constant) else "{}" for v in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+    return found
+
+
 def test_every_text_has_its_chinese_one() -> None:
     found = [*registered(), *written()]
     missing = sorted({(text, where) for where, text in found if needs_words(text) and text not in CHINESE})
@@ -100,7 +115,43 @@ def test_no_text_is_translated_twice() -> None:
 
 def test_nothing_is_translated_that_is_not_said() -> None:
     said = {text for _, text in (*registered(), *written())}
-    assert not sorted(set(CHINESE) - said)
+    assert not sorted(set(CHINESE) - said - SENTENCES)
+
+
+def test_the_sentences_of_other_parts_are_said_there() -> None:
+    print(f"{len(SENTENCES)} sentences")
+    assert len(SENTENCES) >= 15 and not sorted(SENTENCES - elsewhere())
+
+
+@pytest.fixture
+def chinese(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blender's look-up as it is in Chinese; the wheels come without languages, ``tests/blender`` has the real one."""
+    monkeypatch.setattr(translations, "translated", lambda text: CHINESE.get(text, text))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "there"),
+    [("'Crate' has 3 triangles without area; they get no texture.", "“Crate”有 3 个没有面积的三角形；它们不会获得纹理"),
+     ("12 faces of 'A' have no area in the UV map; each shows a single texel.",
+      "“A”有 12 个面在 UV 贴图中没有面积；每个只显示一个像素"),
+     ("'A.' has no UV map. It was unwrapped into the new UV map 'CSD UV'.",
+      "“A.”没有 UV 贴图。已展开到新的 UV 贴图“CSD UV”"),
+     ("The worker ended unexpectedly with exit code 11. The log is /a b/worker.log.",
+      "后台进程意外结束，退出代码 11。日志在 /a b/worker.log"),
+     ("The device ran out of memory: choose a smaller texture size or preset.",
+      "设备内存不足：请选择较小的纹理尺寸或预设"),
+     ("'{}' has no UV map.", "“{}”没有 UV 贴图"),
+     ("A sentence that nobody has translated.", "A sentence that nobody has translated.")],
+)  # fmt: skip
+def test_a_sentence_from_elsewhere_is_told_in_the_language_of_the_interface(
+    chinese: None, sentence: str, there: str
+) -> None:
+    assert translations.told(sentence) == there
+
+
+def test_in_english_it_stays_as_it_is() -> None:
+    sentence = "'Crate' has 3 triangles without area; they get no texture."
+    assert translations.told(sentence) == sentence
 
 
 def test_translations_keep_the_gaps_and_are_chinese() -> None:

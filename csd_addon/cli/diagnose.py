@@ -1,0 +1,78 @@
+"""``python3 -m csd_addon diagnose``: the paper's diagnostics on one mesh (``worker/diagnose.py``).
+
+Blender reads the mesh, as for a texture of one step; then the worker alone makes the runs, in that job's folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..jobs.folder import JobFolder, read_json, write_json
+from ..jobs.process import own_group, program_folder, worker_command, worker_environment
+from ..runtime.paths import Paths
+from .request import Request
+
+Message = Callable[[dict[str, Any]], None]
+Say = Callable[[str], None]
+
+
+def export_request(request: Request) -> Request:
+    """The request that only brings the mesh into a job folder: a texture of one step, thrown away afterwards."""
+    settings = replace(request.settings, iterations=1, size=64)
+    return replace(request, output=str(Path(request.output) / "export"), settings=settings)
+
+
+def run(request: Request, python: Path, paths: Paths, message: Message, say: Say) -> int:
+    """Make the runs for an exported ``request``; returns the exit code. The files come into ``request.output``."""
+    job = _job(request)
+    body = read_json(job.job)
+    settings = {**body["settings"], "iterations": request.settings.iterations, "size": request.settings.size}
+    write_json(job.job, {**body, "settings": settings})
+    command = [*worker_command(python, paths.cache / "pycache"), "--diagnose", str(job.path)]
+    last = _relay(command, message)
+    if last.get("type") != "done":
+        if last.get("type") not in ("error", "cancelled"):
+            sentence = f"The worker ended without a result; its log is {job.log}."
+            message({"type": "error", "kind": "internal", "sentence": sentence, "detail": ""})
+        return 4
+    for path in map(Path, last["paths"].values()):
+        shutil.copyfile(path, Path(request.output) / path.name)
+    shutil.rmtree(Path(export_request(request).output))
+    for claim in last["report"]["claims"]:
+        say(f"{'SHOWS' if claim['shows'] else 'DOES NOT SHOW'}: {claim['claim']} ({claim['figures']}).")
+    say(f"Done: look at {Path(request.output) / 'sweep.png'}, negatives.png, norms.png and results.csv there.")
+    return 0
+
+
+def _job(request: Request) -> JobFolder:
+    folder = JobFolder(export_request(request).jobs)
+    if not folder.job.is_file():
+        names = ", ".join(sorted(path.name for path in folder.path.iterdir() if path.is_dir()))
+        raise ValueError(f"A diagnosis is of one mesh, the file has several: choose one with --object ({names}).")
+    return folder
+
+
+def _relay(command: list[str], message: Message) -> dict[str, Any]:
+    """Pass the worker's messages on; returns the last one. The worker ends with this process (Ctrl-C)."""
+    last: dict[str, Any] = {}
+    child = subprocess.Popen(
+        command, cwd=program_folder(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=worker_environment(os.environ), text=True, encoding="utf-8", **own_group(),
+    )  # fmt: skip
+    try:
+        assert child.stdout
+        for line in child.stdout:
+            last = json.loads(line)
+            message(last)
+    finally:
+        child.kill()
+        child.wait()
+    return last
+

@@ -1,0 +1,234 @@
+"""The teachers' part of the preferences: what there is, and downloading, checking, removing, or naming a folder.
+
+A download or a check runs in a process of its own (``teacher_task``). ``draw`` looks at files only.
+"""
+
+from pathlib import Path
+
+import bpy
+from bpy.app.translations import pgettext_iface as translated
+from bpy.app.translations import pgettext_n as marked
+
+from ..runtime import catalogue, offered
+from ..runtime.errors import TeacherMissing
+from ..runtime.offers import OFFERS, Offer, find_offer, size_words
+from ..runtime.paths import Paths, default_base
+from . import teacher_task
+
+_STATES = {
+    "ready": (marked("On this disk"), "CHECKMARK"),
+    "begun": (marked("Begun, not complete"), "INFO"),
+    "absent": (marked("Not on this disk"), "IMPORT"),
+}
+
+class _TeacherOperator:
+    """What the operators share: the teacher's name, and that only one of them works at a time."""
+
+    bl_options = {"INTERNAL"}
+    identifier: bpy.props.StringProperty(default="sd15", options={"HIDDEN", "SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if teacher_task.current is not None:
+            cls.poll_message_set("Another download or check is running")
+            return False
+        return True
+
+
+class CSD_OT_download_teacher(_TeacherOperator, bpy.types.Operator):
+    """Show what would be downloaded, from whom, how large and under which licence; nothing starts before you agree"""
+
+    bl_idname = "csd.download_teacher"
+    bl_label = "Download Teacher"
+
+    agree: bpy.props.BoolProperty(
+        name="I agree to these licences", description="Without your consent nothing is downloaded",
+        options={"SKIP_SAVE"},
+    )  # fmt: skip
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not bpy.app.online_access:
+            cls.poll_message_set("Allow online access in Preferences > System, or start without --offline-mode")
+            return False
+        return super().poll(context)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_props_dialog(self, width=560, confirm_text="Download")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        _draw_consent(self.layout, find_offer(self.identifier))
+        self.layout.prop(self, "agree")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if not self.agree:
+            self.report({"ERROR"}, translated("Nothing was downloaded: agree to the licences first."))
+            return {"CANCELLED"}
+        try:
+            find_offer(self.identifier)
+        except TeacherMissing as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return _reported(self, teacher_task.start("download", self.identifier))
+
+
+class CSD_OT_cancel_download(bpy.types.Operator):
+    """Stop the download or check; what has come is kept and the next download continues there"""
+
+    bl_idname = "csd.cancel_download"
+    bl_label = "Cancel Download"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return teacher_task.current is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        teacher_task.stop()
+        return {"FINISHED"}
+
+
+class CSD_OT_verify_teacher(_TeacherOperator, bpy.types.Operator):
+    """Read every file of this teacher and compare it with what was published"""
+
+    bl_idname = "csd.verify_teacher"
+    bl_label = "Verify"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        return _reported(self, teacher_task.start("verify", self.identifier))
+
+
+class CSD_OT_remove_teacher(_TeacherOperator, bpy.types.Operator):
+    """Delete the downloaded files of this teacher from the disk"""
+
+    bl_idname = "csd.remove_teacher"
+    bl_label = "Remove Teacher"
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            kept = offered.remove(find_offer(self.identifier), Paths(default_base()))
+        except (TeacherMissing, OSError) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        left = translated("Files that are not from the download were left: {}.")
+        teacher_task.said = (True, left.format(", ".join(path.name for path in kept[:5]))) if kept else None
+        return {"FINISHED"}
+
+
+class CSD_OT_use_teacher_folder(bpy.types.Operator):
+    """Use a model that is on this disk: a folder in diffusers layout, or a .safetensors file"""
+
+    bl_idname = "csd.use_teacher_folder"
+    bl_label = "Use My Folder"
+    bl_options = {"INTERNAL"}
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH", options={"HIDDEN", "SKIP_SAVE"})
+    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
+    filter_glob: bpy.props.StringProperty(default="*.safetensors", options={"HIDDEN"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        path = Path(bpy.path.abspath(self.filepath)).absolute()
+        try:
+            found = catalogue.find_teacher(str(path), Paths(default_base()))
+        except TeacherMissing as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        context.scene.csd.teacher = str(found.root)
+        self.report({"INFO"}, translated("The scene's teacher is now {}.").format(found.root))
+        return {"FINISHED"}
+
+
+def _reported(operator: bpy.types.Operator, result: set[str]) -> set[str]:
+    if teacher_task.said is not None:
+        operator.report({"INFO"} if teacher_task.said[0] else {"ERROR"}, teacher_task.said[1])
+    return result
+
+
+def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """All teachers with their states and buttons."""
+    for name in catalogue.BUNDLED:
+        row = layout.row()
+        row.label(text=name, icon="CHECKMARK", translate=False)
+        row.label(text="Comes with the program")
+    for offer in OFFERS:
+        _draw_offer(layout.box(), offer)
+    if teacher_task.said is not None:
+        layout.label(text=teacher_task.said[1], icon="CHECKMARK" if teacher_task.said[0] else "ERROR", translate=False)
+    row = layout.row()
+    layout.prop(context.scene.csd, "lora")
+    row.operator("csd.use_teacher_folder", icon="FILE_FOLDER")
+    row.label(text=translated("Teacher of this scene: {}").format(context.scene.csd.teacher), translate=False)
+
+
+def _draw_offer(layout: bpy.types.UILayout, offer: Offer) -> None:
+    found = offered.state(offer, Paths(default_base()))
+    words, icon = _STATES[found.status]
+    split = layout.split(factor=0.7)
+    split.label(text=offer.title, icon=icon, translate=False)
+    split.label(text=words)
+    size = _size(offer)
+    layout.label(text=f"{size}   {', '.join(licence.name for licence in offer.licences)}", translate=False)
+    if teacher_task.current is not None and teacher_task.current.identifier == offer.identifier:
+        _draw_progress(layout)
+        return
+    row = layout.row()
+    if found.status != "ready":
+        _draw_download(row, offer, begun=found.status == "begun")
+    if found.status != "absent":
+        row.operator("csd.verify_teacher", icon="VIEWZOOM").identifier = offer.identifier
+        row.operator("csd.remove_teacher", text="Remove", icon="TRASH").identifier = offer.identifier
+
+
+def _draw_download(row: bpy.types.UILayout, offer: Offer, *, begun: bool) -> None:
+    button = row.operator("csd.download_teacher", text="Continue Download" if begun else "Download", icon="IMPORT")
+    button.identifier = offer.identifier
+
+
+def _draw_progress(layout: bpy.types.UILayout) -> None:
+    assert teacher_task.current is not None
+    row, news = layout.row(), teacher_task.current.news
+    checking = translated("Reading every file")
+    text = checking if teacher_task.current.action == "verify" else news.get("detail") or translated("Connecting")
+    factor = news["done"] / max(news["total"], 1) if news.get("type") == "download" else 0.0
+    row.progress(factor=factor, text=text)
+    row.operator("csd.cancel_download", text="", icon="X")
+
+
+def _draw_consent(layout: bpy.types.UILayout, offer: Offer) -> None:
+    found = offered.state(offer, Paths(default_base()))
+    column = layout.column(align=True)
+    column.label(text=offer.title, icon="IMPORT", translate=False)
+    rows = [(translated("From"), publisher) for publisher in offer.publishers]
+    rows.append((translated("Size"), _size(offer)))
+    if found.done:
+        rows.append((translated("Already here"), size_words(found.done)))
+    for name, value in (*rows, (translated("To the folder"), str(found.folder))):
+        split = column.split(factor=0.2)
+        split.label(text=name, translate=False)
+        split.label(text=value, translate=False)
+    for licence in offer.licences:
+        split = column.split(factor=0.2)
+        split.label(text="Licence")
+        split.operator("wm.url_open", text=licence.name, icon="URL", translate=False).url = licence.address
+    column.label(text="Commercial use is allowed; some uses that the licence lists are not", icon="INFO")
+
+
+def _size(offer: Offer) -> str:
+    size = size_words(offer.size)
+    return size if offer.exact else translated("about {}").format(size)
+
+
+CLASSES = (
+    CSD_OT_download_teacher,
+    CSD_OT_cancel_download,
+    CSD_OT_verify_teacher,
+    CSD_OT_remove_teacher,
+    CSD_OT_use_teacher_folder,
+)

@@ -1,0 +1,92 @@
+"""The command around a diagnosis: what it asks of Blender, what it makes of the figures. No torch, no Blender."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from csd_addon.cli import diagnose
+from csd_addon.cli.request import Request
+from csd_addon.core.settings import JobSettings
+from csd_addon.jobs.folder import JobFolder, read_json, write_json
+from csd_addon.runtime.paths import Paths
+
+# Stands in for the worker's interpreter: notes its arguments, then says what a worker would say.
+WORKER = """#!{python}
+import json, pathlib, sys
+folder = pathlib.Path(sys.argv[-1])
+result = folder / "result" / "sweep.png"
+result.write_bytes(b"picture")
+(folder.parents[1] / "asked.json").write_text(json.dumps([sys.argv[-2], json.loads((folder / "job.json").read_text())]))
+claim = {{"claim": "One", "shows": {shows}, "figures": "2 / 1"}}
+print(json.dumps({{"type": "progress", "iteration": 1, "of": 2}}))
+print(json.dumps({last}))
+"""
+DONE = '{"type": "done", "paths": {"sweep.png": str(result)}, "report": {"claims": [claim]}}'
+
+
+@pytest.fixture
+def request_of(tmp_path: Path) -> Request:
+    """A request whose mesh has been exported."""
+    request = Request("/chair.obj", str(tmp_path / "out"), JobSettings(prompt="red brick", iterations=50))
+    export = diagnose.export_request(request)
+    assert export.settings.iterations == 1 and export.settings.prompt == "red brick"
+    job = JobFolder(export.jobs).create()
+    write_json(job.job, {"settings": export.settings.to_json(), "teacher": {"root": "mini"}})
+    return request
+
+
+def stand_in(tmp_path: Path, *, shows: bool = True, last: str = DONE) -> Path:
+    path = tmp_path / "python"
+    path.write_text(WORKER.format(python=sys.executable, shows=shows, last=last), encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script with a shebang")
+@pytest.mark.parametrize("shows", [True, False])
+def test_figures_and_verdicts_come_out(tmp_path: Path, request_of: Request, shows: bool) -> None:
+    messages: list[dict] = []
+    said: list[str] = []
+    python = stand_in(tmp_path, shows=shows)
+    assert diagnose.run(request_of, python, Paths(tmp_path / "home"), messages.append, said.append) == 0
+    out = Path(request_of.output)
+    assert (out / "sweep.png").read_bytes() == b"picture" and not (out / "export").exists()
+    assert said[0].startswith("SHOWS: One" if shows else "DOES NOT SHOW: One") and "2 / 1" in said[0]
+    assert [m["type"] for m in messages] == ["progress", "done"]
+    word, job = read_list(out)
+    assert word == "--diagnose" and job["settings"]["iterations"] == 50 and job["teacher"] == {"root": "mini"}
+
+
+def read_list(out: Path) -> list:
+    return json.loads((out / "asked.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script with a shebang")
+def test_a_failed_diagnosis_keeps_the_exported_job(tmp_path: Path, request_of: Request) -> None:
+    messages: list[dict] = []
+    python = stand_in(tmp_path, last='{"type": "error", "kind": "teacher", "sentence": "No.", "detail": ""}')
+    assert diagnose.run(request_of, python, Paths(tmp_path / "home"), messages.append, print) == 4
+    assert messages[-1]["sentence"] == "No." and (Path(request_of.output) / "export").is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script with a shebang")
+def test_a_worker_that_dies_is_told(tmp_path: Path, request_of: Request) -> None:
+    messages: list[dict] = []
+    python = stand_in(tmp_path, last='{"type": "phase", "name": "load"}')
+    assert diagnose.run(request_of, python, Paths(tmp_path / "home"), messages.append, print) == 4
+    assert "ended without a result" in messages[-1]["sentence"] and str(request_of.output) in messages[-1]["sentence"]
+
+
+def test_a_file_of_several_meshes_needs_a_choice(tmp_path: Path) -> None:
+    request = Request("/room.blend", str(tmp_path / "out"), JobSettings(prompt="red brick"))
+    for name in ("Chair", "Table"):
+        job = JobFolder(diagnose.export_request(request).jobs / name).create()
+        write_json(job.job, {})
+    with pytest.raises(ValueError, match=r"choose one with --object \(Chair, Table\)"):
+        diagnose.run(request, tmp_path, Paths(tmp_path), print, print)
+    assert read_json(job.job) == {}

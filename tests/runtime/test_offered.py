@@ -1,0 +1,167 @@
+"""Fetching, verifying and removing a whole teacher, from a small hub on a real socket."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from csd_addon.runtime import offered, offers
+from csd_addon.runtime.errors import DownloadFailed, TeacherMissing
+from csd_addon.runtime.offers import OFFERS, REVISIONS, SD15, SD15_DEPTH, Licence, Offer, RemoteFile, find_offer
+from csd_addon.runtime.paths import Paths
+from tests.runtime import test_download
+from tests.runtime.test_download import Hostile, weights
+
+ROOT = Path(__file__).parents[2]
+server = test_download.server
+CONTENT = {"unet/config.json": b"{}", "unet/w.safetensors": weights(20_000)}
+
+
+def sha(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def small_offer() -> Offer:
+    """Two files with known sums, and one of a guessed size without."""
+    known = [RemoteFile(SD15, path, path, len(body), sha256=sha(body)) for path, body in CONTENT.items()]
+    guessed = RemoteFile(SD15_DEPTH, "w.safetensors", "controlnet_depth/w.safetensors", 7000, exact=False)
+    return Offer("small", "A small one", ("nobody",), (Licence("none", "-", "all"),), (*known, guessed))
+
+
+@pytest.fixture
+def hub(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(offers, "HUBS", (server,))
+    for path, body in CONTENT.items():
+        Hostile.tricks[f"{SD15}/resolve/{REVISIONS[SD15]}/{path}"] = lambda h, body=body: h.honest(body)
+    Hostile.tricks[f"{SD15_DEPTH}/resolve/{REVISIONS[SD15_DEPTH]}/w.safetensors"] = lambda h: h.honest(weights(9000))
+    yield server
+
+
+def get(paths: Paths, mirror: str | None = None) -> list[offered.Progress]:
+    news: list[offered.Progress] = []
+    offered.fetch(small_offer(), paths, mirror=mirror, report=news.append)
+    return news
+
+
+def test_a_whole_teacher_comes_and_is_verified(tmp_path: Path, hub: str) -> None:
+    offer, paths = small_offer(), Paths(tmp_path)
+    assert offered.state(offer, paths).status == "absent"
+    news = get(paths)
+    assert offered.state(offer, paths).status == "ready" and news[0].total >= news[0].done > 0
+    verdicts = list(offered.verify(offer, paths))
+    print(*verdicts, sep="\n")
+    assert all(v.ok for v in verdicts)
+    assert [v.sentence for v in verdicts] == ["is what was published"] * 2 + ["is what was downloaded"]
+    asked = len(Hostile.asked)
+    get(paths)
+    assert len(Hostile.asked) == asked, "what is there is not fetched again"
+
+
+def test_a_broken_download_goes_on_where_it_ended(tmp_path: Path, hub: str) -> None:
+    offer, paths = small_offer(), Paths(tmp_path)
+    part = paths.teachers / "small" / "unet" / "w.safetensors.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(CONTENT["unet/w.safetensors"][:5000])
+    assert (offered.state(offer, paths).status, offered.state(offer, paths).done) == ("begun", 5000)
+    get(paths)
+    assert any(start == "bytes=5000-" for _, start in Hostile.asked)
+
+
+def test_every_kind_of_damage_is_found(tmp_path: Path, hub: str) -> None:
+    offer, paths = small_offer(), Paths(tmp_path)
+    get(paths)
+    folder = paths.teachers / "small"
+    for target, spoil, words in (
+        ("unet/config.json", lambda f: f.unlink(), "is missing"),
+        ("unet/w.safetensors", lambda f: f.write_bytes(f.read_bytes()[:-1] + b"x"), "does not have the sum"),
+        ("unet/w.safetensors", lambda f: f.write_bytes(f.read_bytes() + b"x"), "bytes in place of"),
+        ("controlnet_depth/w.safetensors", lambda f: f.write_bytes(f.read_bytes()[:-1] + b"x"), "does not have the"),
+        ("controlnet_depth/w.safetensors", lambda f: f.write_bytes(b"<html>"), "is damaged"),
+    ):
+        file = folder / target
+        whole = file.read_bytes()
+        spoil(file)
+        wrong = [v for v in offered.verify(offer, paths) if not v.ok]
+        assert [v.file for v in wrong] == [target] and words in wrong[0].sentence
+        file.write_bytes(whole)
+    (folder / offered.RECORD).write_text("[", encoding="utf-8")
+    assert "no sum is known" in list(offered.verify(offer, paths))[-1].sentence
+
+
+def test_removing_leaves_foreign_files_alone(tmp_path: Path, hub: str) -> None:
+    offer, paths = small_offer(), Paths(tmp_path)
+    get(paths)
+    folder = paths.teachers / "small"
+    (folder / "csd.json").write_text("{}", encoding="utf-8")
+    assert offered.remove(offer, paths) == [folder / "csd.json"]
+    assert [path.name for path in folder.rglob("*")] == ["csd.json"]
+    (folder / "csd.json").unlink()
+    get(paths)
+    assert offered.remove(offer, paths) == [] and not folder.exists()
+    assert offered.remove(offer, paths) == []
+
+
+def test_offline_nothing_is_asked_for(tmp_path: Path, hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(DownloadFailed, match="Online access is off"):
+        get(Paths(tmp_path))
+    assert not Hostile.asked
+
+
+def test_a_mirror_goes_first_and_the_hub_helps_out(tmp_path: Path, hub: str) -> None:
+    get(Paths(tmp_path), mirror="http://127.0.0.1:9/")
+    assert offered.state(small_offer(), Paths(tmp_path)).status == "ready"
+
+
+def test_the_catalogue_is_consistent() -> None:
+    for offer in OFFERS:
+        targets = [file.target for file in offer.files]
+        assert len(set(targets)) == len(targets) and offer.licences and offer.publishers
+        for file in offer.files:
+            assert not Path(file.target).is_absolute() and ".." not in Path(file.target).parts
+            assert len(REVISIONS[file.repository]) == 40
+            assert file.exact == (file.sha256 is not None)
+            assert all(address.startswith("https://") for address in file.addresses())
+            assert len(file.addresses()) >= 2, "at least one mirror"
+        with pytest.raises(TeacherMissing, match=offer.identifier):
+            find_offer("dog")
+
+
+def command(home: Path, *words: str) -> tuple[int, list[dict]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "csd_addon", "teacher", *words, "--json"], cwd=ROOT, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, env={**os.environ, "CSD_TEXTURE_HOME": str(home), "HF_HOME": str(home / "hf"),
+                                       "XDG_CACHE_HOME": str(home), "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_command_asks_before_it_downloads(tmp_path: Path) -> None:
+    code, said = command(tmp_path, "download", "sd15")
+    lines = " ".join(said[0]["lines"])
+    assert code == 2 and "consent" in said[-1]["sentence"]
+    for words in ("Stable Diffusion 1.5", "lllyasviel", "3.58 GB", "CreativeML Open RAIL-M", str(tmp_path)):
+        assert words in lines
+    code, said = command(tmp_path, "download", "sd15", "--accept-licence")
+    assert code == 4 and "Online access is off" in said[-1]["sentence"]
+    assert not (tmp_path / "teachers").exists()
+
+
+def test_the_command_lists_verifies_and_removes(tmp_path: Path) -> None:
+    code, said = command(tmp_path, "list")
+    assert code == 0 and {(m["id"], m["status"]) for m in said} == {
+        ("mini", "bundled"), ("broad", "bundled"), ("sd15", "absent"),
+    }  # fmt: skip
+    code, said = command(tmp_path, "verify", "sd15")
+    assert code == 3 and "is not whole" in said[-1]["sentence"]
+    assert command(tmp_path, "remove", "sd15")[0] == 0
+    for words in (["remove"], ["remove", "mini"], ["download", "sd15", "--mirror", "file:///x"]):
+        assert command(tmp_path, *words)[0] == 2

@@ -1,0 +1,140 @@
+"""The teachers' page: consent first, the promise about the network, the child process and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import bpy
+import pytest
+
+from csd_addon.runtime.offers import find_offer
+from csd_addon.ui import teacher_task, teachers_page
+from csd_addon.ui.teachers_page import CSD_OT_download_teacher
+
+pytestmark = pytest.mark.usefixtures("addon")
+OFFER = find_offer("sd15")
+
+
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Online access is on, but every address leads to a closed door."""
+    monkeypatch.setattr(teacher_task, "environment", lambda: {**os.environ, "HF_HUB_OFFLINE": "0"})
+    monkeypatch.setattr(CSD_OT_download_teacher, "poll", classmethod(lambda cls, context: True))
+    for name in ("https_proxy", "http_proxy", "HTTPS_PROXY", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+
+def lay_half(home: Path) -> Path:
+    """A few files of the offer; returns their folder."""
+    folder = home / "teachers" / "sd15"
+    (folder / "unet").mkdir(parents=True)
+    (folder / "unet" / "config.json").write_text("{}", encoding="utf-8")
+    return folder
+
+
+class Layout:
+    """Notes what a page shows: labels, and buttons by their operator."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.operators: list[str] = []
+
+    def label(self, text: str = "", **_: object) -> None:
+        self.texts.append(text)
+
+    def operator(self, name: str, **_: object) -> Layout:
+        self.operators.append(name)
+        return self
+
+    def progress(self, factor: float, text: str) -> None:
+        self.texts.append(f"{factor:.0%} {text}")
+
+    def prop(self, *_: object, **__: object) -> None:
+        pass
+
+    def row(self, **_: object) -> Layout:
+        return self
+
+    box = column = split = row
+
+
+def page() -> Layout:
+    layout = Layout()
+    teachers_page.draw(layout, bpy.context)  # type: ignore[arg-type]
+    return layout
+
+
+def test_the_page_follows_what_is_on_the_disk(home: Path) -> None:
+    assert "Not on this disk" in page().texts and "csd.verify_teacher" not in page().operators
+    lay_half(home)
+    shown = page()
+    print(shown.texts, shown.operators)
+    assert "Begun, not complete" in shown.texts
+    assert {"csd.download_teacher", "csd.verify_teacher", "csd.remove_teacher"} <= set(shown.operators)
+    bpy.ops.csd.remove_teacher(identifier="sd15")
+    assert "Not on this disk" in page().texts and not (home / "teachers" / "sd15").exists()
+
+
+def test_the_consent_names_everything() -> None:
+    layout = Layout()
+    teachers_page._draw_consent(layout, OFFER)  # type: ignore[arg-type]
+    shown = " ".join(layout.texts)
+    for words in (OFFER.title, *OFFER.publishers, "3.58 GB", str(Path("teachers") / "sd15")):
+        assert words in shown, words
+    assert layout.operators.count("wm.url_open") == len(OFFER.licences)
+
+
+def test_offline_the_button_is_grey_and_the_child_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not bpy.app.online_access, "the wheel starts offline"
+    with pytest.raises(RuntimeError, match="online access"):
+        bpy.ops.csd.download_teacher(identifier="sd15", agree=True)
+    assert teacher_task.environment()["HF_HUB_OFFLINE"] == "1"
+    monkeypatch.setattr(CSD_OT_download_teacher, "poll", classmethod(lambda cls, context: True))
+    with pytest.raises(RuntimeError, match="Online access is off"):
+        bpy.ops.csd.download_teacher(identifier="sd15", agree=True)
+
+
+def test_without_consent_nothing_starts(online: None, home: Path) -> None:
+    with pytest.raises(RuntimeError, match="agree to the licences"):
+        bpy.ops.csd.download_teacher(identifier="sd15")
+    with pytest.raises(RuntimeError, match="no teacher 'dog'"):
+        bpy.ops.csd.download_teacher(identifier="dog", agree=True)
+    assert not (home / "teachers").exists()
+
+
+def test_a_failed_download_is_told_in_one_sentence(online: None) -> None:
+    with pytest.raises(RuntimeError, match="huggingface.co did not answer"):
+        bpy.ops.csd.download_teacher(identifier="sd15", agree=True)
+    assert any("did not answer" in text for text in page().texts)
+
+
+def test_verify_says_what_is_wrong(home: Path) -> None:
+    lay_half(home)
+    with pytest.raises(RuntimeError, match="is not whole"):
+        bpy.ops.csd.verify_teacher(identifier="sd15")
+
+
+def test_cancel_ends_the_child(online: None) -> None:
+    teacher_task.current = task = teacher_task.Task("download", "sd15")
+    task.news = {"type": "download", "done": 1, "total": 4, "detail": "half way"}
+    assert "25% half way" in page().texts
+    with pytest.raises(RuntimeError):
+        bpy.ops.csd.verify_teacher(identifier="sd15")
+    bpy.ops.csd.cancel_download()
+    assert task._child.returncode is not None and teacher_task.current is None
+
+
+def test_my_folder_becomes_the_scenes_teacher(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="lacks"):
+        bpy.ops.csd.use_teacher_folder(filepath=str(tmp_path))
+    network = ("config.json", "diffusion_pytorch_model.safetensors")
+    parts = {"unet": network, "text_encoder": ("config.json", "model.safetensors"), "tokenizer": ("tokenizer.json",),
+             "scheduler": ("scheduler_config.json",)}  # fmt: skip
+    for part, names in parts.items():
+        (tmp_path / part).mkdir()
+        for name in names:
+            (tmp_path / part / name).write_text(json.dumps({}), encoding="utf-8")
+    bpy.ops.csd.use_teacher_folder(filepath=str(tmp_path))
+    assert bpy.context.scene.csd.teacher == str(tmp_path)
