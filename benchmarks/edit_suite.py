@@ -34,15 +34,17 @@ sys.path.insert(0, str(ROOT))
 
 from named_colors import color_shares  # noqa: E402
 
-from csd_addon.core.atlas import fill_margin, sample_bilinear  # noqa: E402
+from csd_addon.core.atlas import sample_bilinear  # noqa: E402
 from csd_addon.core.color import srgb_to_lab  # noqa: E402
+from csd_addon.core.margin import fill_margin  # noqa: E402
 from csd_addon.core.mesh import MeshData, Normalization  # noqa: E402
 from csd_addon.core.views import View, framing_distance  # noqa: E402
 from csd_addon.jobs.folder import read_json  # noqa: E402
 from csd_addon.protocol import PROTOCOL_VERSION  # noqa: E402
 from csd_addon.runtime import environment  # noqa: E402
 from csd_addon.runtime.paths import Paths, default_base  # noqa: E402
-from csd_addon.worker.bake import build_atlas, surface_points  # noqa: E402
+from csd_addon.worker.bake import build_atlas  # noqa: E402
+from csd_addon.worker.measure import surface_points  # noqa: E402
 from csd_addon.worker.render.gbuffer import render_gbuffer  # noqa: E402
 from csd_addon.worker.render.surface import Surface  # noqa: E402
 from training.materials import Paint, albedo  # noqa: E402
@@ -144,7 +146,7 @@ class Stage:
         """(SIZE, SIZE, 3) uint8 image of a material, and (SIZE, SIZE) uint8 mask of the half at x > 0."""
         atlas = build_atlas(self.mesh, self.normalization, (SIZE, SIZE))
         points = atlas.points(slice(None)).numpy()
-        normals = self.mesh.corner_normals[atlas.triangle.numpy(), 0]
+        normals = self.mesh.corner_normals[atlas.triangle(slice(None)).numpy(), 0]
         rng = np.random.default_rng(5)
         first, second = sample_color(rng, paint[1]), sample_color(rng, paint[2])
         colors = albedo(paint[0], Paint(rng, first, second, 0), points, normals)

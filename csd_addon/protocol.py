@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -124,18 +125,45 @@ def encode(message: Message) -> bytes:
 def decode(line: bytes) -> Message:
     """The inverse of ``encode``. Raises ``ProtocolError`` naming what is wrong with the line."""
     try:
-        body = json.loads(line)
+        body = json.loads(line, parse_constant=_refuse_constant)
         kind = _TYPES[body.pop("type")]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ProtocolError(f"Not a message: {line[:200]!r}") from error
     known = {f.name for f in fields(kind)}
     if set(body) - known:
         raise ProtocolError(f"Unknown fields {sorted(set(body) - known)} in a '{_NAMES[kind]}' message.")
+    wrong = [f.name for f in fields(kind) if f.name in body and not _FITS[str(f.type)](body[f.name])]
+    if wrong:
+        raise ProtocolError(f"Wrong values for {wrong} in a '{_NAMES[kind]}' message.")
     try:
         message: Message = kind(**body)
     except TypeError as error:
         raise ProtocolError(f"Incomplete '{_NAMES[kind]}' message: {error}") from error
     return message
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _is_dict_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
+
+
+# What the fields of messages may be, by their annotation.
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "bool": lambda value: isinstance(value, bool),
+    "int": lambda value: type(value) is int and abs(value) < 2**53,
+    "float": _is_number,
+    "dict[str, str]": _is_dict_of(lambda value: isinstance(value, str)),
+    "dict[str, float]": _is_dict_of(_is_number),
+    "dict[str, Any]": lambda value: isinstance(value, dict),
+}
 
 
 def version_mismatch(theirs: int) -> str | None:

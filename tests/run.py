@@ -45,9 +45,10 @@ from csd_addon.runtime.installer import choose_installer  # noqa: E402
 from csd_addon.runtime.interpreter import Interpreter, clean_environment, probe, usable  # noqa: E402
 
 TIERS = {
-    "core": ("tests/core", "tests/jobs", "tests/runtime", "tests/cli", "tests/test_architecture.py"),
-    "worker": ("tests/worker",),
-    "scene": ("tests/scene", "tests/ui"),
+    "core": ("tests/core", "tests/jobs", "tests/runtime", "tests/cli", "tests/test_architecture.py",
+             "tests/faults/test_worker_faults.py", "tests/faults/test_fuzz.py"),
+    "worker": ("tests/worker", "tests/faults/test_real_worker_faults.py"),
+    "scene": ("tests/scene", "tests/ui", "tests/assets", "tests/faults/test_blender_faults.py"),
     "blender": ("tests/blender",),
     "gpu": ("tests/gpu",),
 }

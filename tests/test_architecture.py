@@ -35,7 +35,7 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "cli": (set(), {"core", "jobs", "protocol", "runtime"}),
     "scene": (BLENDER, {"core"}),
     "ui": ({"bpy", "bl_operators", "bl_ui"}, {"cli", "core", "jobs", "protocol", "runtime", "scene"}),
-    "worker": (TORCH, {"core", "jobs.folder", "protocol"}),
+    "worker": (TORCH, {"core", "jobs.folder", "jobs.history", "protocol"}),
 }
 EXCEPTIONS = {
     "cli/headless.py": ({"bpy", "numpy"}, {"core", "jobs", "protocol", "runtime", "scene", "ui"}),

@@ -1,4 +1,4 @@
-"""Texels of a texture image: wrapping, bilinear look-up, margin. UV origin bottom left, images row 0 at the top.
+"""Texels of a texture image: wrapping, bilinear look-up, seams. UV origin bottom left, images row 0 at the top.
 
 Images are H x W, square or not. Texel (row, column) has its centre at u = (column + 0.5) / W, v = 1 - (row + 0.5) / H.
 UVs outside 0..1 repeat, as Blender's image texture does.
@@ -13,11 +13,6 @@ import numpy as np
 from .mesh import MeshData
 
 Shape = tuple[int, int]
-
-
-def margin_width(shape: Shape) -> int:
-    """Margin in texels around each chart: 16 at 2048, scaled with the longer edge, at least 4."""
-    return max(4, max(shape) // 128)
 
 
 def texel_coordinates(uv: np.ndarray, shape: Shape) -> np.ndarray:
@@ -38,50 +33,6 @@ def sample_bilinear(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
             weight = (part[:, 0] if dx else 1 - part[:, 0]) * (part[:, 1] if dy else 1 - part[:, 1])
             result += weight[:, None] * image[(low[:, 1] + dy) % height, (low[:, 0] + dx) % width]
     return result
-
-
-def nearest_filled(filled: np.ndarray, radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """For every texel the nearest filled one within ``radius`` (Euclidean, wrapping at the borders).
-
-    filled: (H, W) bool. Returns flat indices (H, W) int64 and squared distances (H, W) int64; where nothing is
-    near enough the index is -1. Exact: columns first, then rows, both by exhaustive search over the window.
-    """
-    far = np.int64(4 * radius * radius + 1)
-    column_distance, column_index = _nearest_in_column(filled, radius, far)
-    best, index = np.full(filled.shape, far), np.full(filled.shape, -1, dtype=np.int64)
-    for shift in sorted(range(-radius, radius + 1), key=abs):
-        distance = np.roll(column_distance, -shift, axis=1) + shift * shift
-        nearer = distance < best
-        best = np.where(nearer, distance, best)
-        index = np.where(nearer, np.roll(column_index, -shift, axis=1), index)
-    outside = best > radius * radius
-    return np.where(outside, -1, index), np.where(outside, far, best)
-
-
-def _nearest_in_column(filled: np.ndarray, radius: int, far: np.int64) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distance to, and flat index of, the nearest filled texel in the same column."""
-    own = np.arange(filled.size).reshape(filled.shape)
-    best, index = np.where(filled, 0, far), np.where(filled, own, -1)
-    for shift in range(1, radius + 1):
-        for step in (shift, -shift):
-            hit = np.roll(filled, -step, axis=0) & (best == far)
-            best = np.where(hit, shift * shift, best)
-            index = np.where(hit, np.roll(own, -step, axis=0), index)
-    return best, index
-
-
-def fill_margin(image: np.ndarray, filled: np.ndarray, radius: int) -> np.ndarray:
-    """Copy each chart's border outwards by ``radius`` texels; the rest takes the mean of the filled texels.
-
-    image: (H, W, C) float. filled: (H, W) bool. Filled texels are untouched; applying it twice changes nothing.
-    """
-    if not filled.any():
-        return image
-    index, _ = nearest_filled(filled, radius)
-    flat = image.reshape(-1, image.shape[2])
-    result = np.where((index >= 0)[..., None], flat[np.maximum(index, 0)], flat[filled.ravel()].mean(axis=0))
-    result[filled] = image[filled]
-    return np.asarray(result)
 
 
 def edge_ends(triangles: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -108,6 +59,18 @@ def seam_edges(triangles: np.ndarray, corner_uvs: np.ndarray, number: np.ndarray
     sides = np.stack([order[:-1][same], order[1:][same]], axis=1)
     apart = np.abs(uvs[sides[:, 0]] - uvs[sides[:, 1]]).max(axis=(1, 2)) > 1e-5
     return np.asarray(sides[apart | (number[sides[:, 0] // 3] != number[sides[:, 1] // 3])])
+
+
+def border_edges(triangles: np.ndarray, corner_uvs: np.ndarray) -> np.ndarray:
+    """(3 T,) bool: the edges (as in ``edge_ends``) at which a chart ends: no other edge lies at the same place."""
+    ends, uvs = edge_ends(triangles, triangles).astype(np.int64), edge_ends(triangles, corner_uvs)
+    key = ends[:, 0] * (int(triangles.max(initial=0)) + 1) + ends[:, 1]
+    order = np.argsort(key, kind="stable")
+    same = key[order][1:] == key[order][:-1]
+    same[same] = np.abs(uvs[order[1:][same]] - uvs[order[:-1][same]]).max(axis=(1, 2)) <= 1e-5
+    border = np.ones(len(key), bool)
+    border[order[1:][same]] = border[order[:-1][same]] = False
+    return border
 
 
 def seam_error(images: Mapping[int, np.ndarray], meshes: Mapping[int, MeshData]) -> tuple[float, float]:

@@ -10,8 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from .mesh import MeshData
-from .udim import layout
+from .udim import layout, parts
+from .uv_raster import overlap, owners
 
+# Texels along an edge of the square on which overlaps are looked for, and the share of shared ones that counts.
+_RASTER = 512
+SHARED = 0.01
+
+# Faces with so much less room in the UV map than the mean are blurred beyond use.
+_SQUEEZED = 400
 # Beyond this many repeats of the image, UVs look like a tiling layout.
 _MANY_TILES = 4
 
@@ -55,9 +62,33 @@ def check_uvs(mesh: MeshData, name: str) -> list[Problem]:
         problems.append(
             Problem("note", f"{flat} faces of '{name}' have no area in the UV map; each shows a single texel.")
         )
+    squeezed = int((_density(mesh)[visible & (areas >= 1e-14)] < 1 / _SQUEEZED).sum())
+    if squeezed:
+        problems.append(
+            Problem(
+                "note",
+                f"{squeezed} faces of '{name}' are squeezed in the UV map: they get less than a {_SQUEEZED}th of the "
+                "texels that others get and will look blurred; unwrap them anew.",
+            )
+        )
     tiles = np.abs(np.floor(uvs)).max()
     if tiles >= _MANY_TILES and not layout(uvs)[0].any():
         problems.append(
             Problem("note", f"The UV map of '{name}' repeats the image {int(tiles)} times; faces share texels.")
         )
     return problems
+
+
+def _density(mesh: MeshData) -> np.ndarray:
+    """(T,) float64: the room that each face has in the UV map for its size, 1 for the mean of all."""
+    areas, room = mesh.triangle_areas(), np.abs(mesh.uv_areas())
+    return np.asarray(room * areas.sum() / np.maximum(areas * room.sum(), 1e-300))
+
+
+def overlap_problem(mesh: MeshData, name: str) -> str | None:
+    """The sentence about faces that share texels, or None if hardly any do."""
+    tiles = parts(mesh, *layout(mesh.corner_uvs))
+    share = max(overlap(owners(part.corner_uvs, (_RASTER, _RASTER))) for part in tiles.values())
+    if share <= SHARED:
+        return None
+    return f"{share:.0%} of the texels in the UV map of '{name}' are shared by several faces."

@@ -19,6 +19,7 @@ NORMS: dict[str, tuple[str, tuple[int, int, int]]] = {
     "generative": ("|ε_y-ε|", (230, 159, 0)),
     "classifier": ("|ε_y-ε_0|", (86, 180, 233)),
     "negative": ("|ε_n-ε_0|", (0, 190, 140)),
+    "contrast": ("|ε_y-ε_n|", (204, 121, 167)),
     "total": ("|g|", (240, 228, 66)),
 }
 SIZE = (512, 512)

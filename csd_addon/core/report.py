@@ -19,6 +19,7 @@ PSNR_CEILING = 120.0
 class Report:
     """See design, section 3. seconds: by phase, with "total". gradient_norms: name -> quartile means of the run.
 
+    memory: in what pieces the steps were made, what that was estimated to take and what was free, MiB.
     edit: for an edit its way ("keep" or "replace"), the shares of texels that are free and that changed, and the mean
     CIELAB difference over the surface.
     """
@@ -30,6 +31,7 @@ class Report:
     seam_error: dict[str, float]
     bake_psnr: float
     overlap: float
+    unseen: float
     peak_memory_mb: float
     gradient_norms: dict[str, list[float]]
     teacher: str
@@ -41,11 +43,12 @@ class Report:
     normalization: dict[str, Any]
     warnings: list[str]
     versions: dict[str, str]
+    memory: dict[str, Any] | None = None
     edit: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dict for ``report.json``; a new texture has no ``edit``."""
-        return {name: value for name, value in asdict(self).items() if name != "edit" or value}
+        return {name: value for name, value in asdict(self).items() if name not in ("edit", "memory") or value}
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from .words import uncontradicted
+
 Schedule = tuple[float, float, float, float]
 
 KINDS = ("texture", "edit")
@@ -22,9 +24,15 @@ KEEPS = ("auto", "pattern", "nothing")
 LOSSES = ("csd", "sds")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 WEIGHTINGS = ("sigma2", "uniform")
+# Which of Blender's views shows the object's front, and the azimuth (``core.views``) from which that one looks.
+FRONTS = {"front": 0.0, "right": 90.0, "back": 180.0, "left": 270.0}
+DEPTHS = ("auto", "8", "16")
+# What becomes of texels that several faces share.
+OVERLAPS = ("first", "average", "new")
 SIZE_RANGE = (64, 8192)
 ITERATION_RANGE = (0, 100_000)
 STRENGTH_RANGE = (0.0, 1.0)
+MARGIN_RANGE = (0, 128)
 
 
 def constant(value: float) -> Schedule:
@@ -51,9 +59,15 @@ class JobSettings:
     target, remove: what an edited texture should show, and what it shows now and should lose. strength: 0 .. 1.
     mask: where an edit may change something, empty for everywhere (``scene.mask``). keep: one of ``KEEPS``, whether an
     edit keeps the source's pattern (``core.edit``).
-    preset: a key of ``PRESETS``. teacher: "mini", "broad", "sd15" or a folder. device: one of ``DEVICES``.
+    preset: a key of ``PRESETS``. teacher: "mini", "broad", "sd15", a folder or a .safetensors file. lora: a file to be
+    merged into the teacher's UNet, ``FILE`` or ``FILE:WEIGHT``, empty for none. device: one of ``DEVICES``.
     iterations: optimisation steps. size: edge of the image in pixels; 0 for an edit: as the source.
+    depth: one of ``DEPTHS``, bits of a channel; auto: as the source for an edit, else 8. margin: texels around each
+    chart; 0: as many as the image's size asks for (``atlas.margin_width``).
+    overlaps: one of ``OVERLAPS``, for a new texture: where faces share texels the first one gives the colour, or all of
+    them their mean, or the object gets a new UV map without overlaps.
     seed: 0 .. 2**31 - 1. uv_map: name of the UV layer, empty for the active one. loss: one of ``LOSSES``.
+    front: a key of ``FRONTS``, for the view words of teachers that know them.
     expert: names of ``Recipe`` fields with their values as in JSON, laid over everything else; one number for a
     schedule stays the same for the whole run.
     """
@@ -68,11 +82,16 @@ class JobSettings:
     keep: str = "auto"
     preset: str = "balanced"
     teacher: str = "mini"
+    lora: str = ""
     device: str = "auto"
     iterations: int = 0
     size: int = 1024
+    depth: str = "auto"
+    margin: int = 0
+    overlaps: str = "first"
     seed: int = 0
     uv_map: str = ""
+    front: str = "front"
     loss: str = "csd"
     expert: Mapping[str, Any] = field(default_factory=dict)
 
@@ -83,6 +102,10 @@ class JobSettings:
         _in_choices("preset", self.preset, tuple(PRESETS))
         _in_choices("loss", self.loss, LOSSES)
         _in_choices("device", self.device, DEVICES)
+        _in_choices("front", self.front, tuple(FRONTS))
+        _in_choices("depth", self.depth, DEPTHS)
+        _in_choices("overlaps", self.overlaps, OVERLAPS)
+        _in_range("margin", self.margin, MARGIN_RANGE)
         if self.kind == "texture" or self.size:
             _in_range("size", self.size, SIZE_RANGE)
         _in_range("iterations", self.iterations, ITERATION_RANGE)
@@ -117,13 +140,16 @@ class Recipe:
 
     Guidance (method.md, section 2): w1, w2, kappa, weighting ("sigma2" or "uniform"), t_min and t_max as shares
     of the teacher's steps, sds_weight in the paper's convention, control_depth and control_canny scales.
-    Views: image size, samples per pixel edge, views per step, size of the pool, ranges of elevation, field
+    Views: whether prompts get view words, and from which azimuth these count; image size, samples per pixel edge,
+    views per step, size of the pool, whether cameras go below the horizon, ranges of elevation, field
     of view and fill (share of the image that the unit ball spans), share and fill of close-ups.
     Field: levels, log2 of table entries, coarsest and finest resolution, albedo range, learning rates, a
     factor on both of them over the run, Adam betas.
     Editing: weight of the anchor to the source at strength 1/2 (per squared difference of a pixel's channel), whether
     the score of the source is subtracted (DDS), and the share of
     its start to which the smoothed gradient must fall for the run to end early (0: never).
+    The step: pixel_clip, how many times the RMS of its image a pixel's gradient may be (0: no limit); whether the rows
+    share the ControlNets' answer to the first of them; whether torch compiles the networks.
     """
 
     iterations: int = 4000
@@ -140,11 +166,13 @@ class Recipe:
         "oversaturated color, ugly, tiling, low quality, noisy, shadow, harsh lighting, specular highlights, blurry"
     )
     view_words: bool = True
+    front: float = 0.0
     close_up_words: str = "close-up"
     resolution: int = 512
     supersample: int = 1
     views_per_step: int = 1
     view_pool: int = 128
+    undersides: bool = True
     elevation: tuple[float, float] = (-45.0, 75.0)
     fov: tuple[float, float] = (25.0, 45.0)
     fill: tuple[float, float] = (0.7, 1.0)
@@ -162,6 +190,9 @@ class Recipe:
     anchor: float = 0.0
     reference: bool = False
     stop_share: float = 0.0
+    pixel_clip: float = 0.0
+    share_control: bool = False
+    compile: bool = False
 
 
 PRESETS: dict[str, Recipe] = {
@@ -188,9 +219,9 @@ def resolve(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
     recipe = PRESETS[settings.preset]
     for layer in layers(settings, preferences):
         recipe = overlaid(recipe, layer)
-    if settings.negative:
-        recipe = replace(recipe, negative=settings.negative)
-    return by_hand(recipe, settings)
+    # A default never argues with the artist: "plain" is no negative of "plain blue".
+    negative = settings.negative or uncontradicted(recipe.negative, settings.prompt)
+    return by_hand(replace(recipe, negative=negative), settings)
 
 
 def layers(settings: JobSettings, preferences: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
@@ -206,12 +237,11 @@ def overlaid(recipe: Recipe, layer: Mapping[str, Any]) -> Recipe:
 
 
 def by_hand(recipe: Recipe, settings: JobSettings) -> Recipe:
-    """``recipe`` with the numbers that the artist set by hand: ``iterations``, then the ``expert`` values.
+    """``recipe`` with what the artist set by hand: the front, ``iterations``, then the ``expert`` values.
 
     Raises ``ValueError`` if the range of noise levels is empty or leaves 0..1 somewhere in the run.
     """
-    if settings.iterations:
-        recipe = replace(recipe, iterations=settings.iterations)
+    recipe = replace(recipe, front=FRONTS[settings.front], iterations=settings.iterations or recipe.iterations)
     recipe = replace(recipe, **{name: _in_field(name, value) for name, value in settings.expert.items()})
     turns = sorted({0.0, 1.0, *(share for t in (recipe.t_min, recipe.t_max) for share in (t[0], t[3]))})
     # Straight lines between the turns; a step shows its former value just before its turn.

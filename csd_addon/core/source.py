@@ -7,8 +7,6 @@ to 1 (free).
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import load_arrays
 from .color import encode_srgb
 
-_DAMAGED = (OSError, EOFError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+# Bytes of a texture file: 16 tiles of 8192 texels.
+_LARGEST = 2**34
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,15 @@ class EditSource:
     corner_uvs: np.ndarray
     corner_mask: np.ndarray
 
-    def save(self, path: Path) -> None:
-        """Write everything to an ``.npz`` at ``path``: aside first, then renamed."""
+    def save(self, path: Path, *, compressed: bool = False) -> None:
+        """Write everything to an ``.npz`` at ``path``: aside first, then renamed.
+
+        compressed: a fraction of the size for seconds of work, which Blender's window must not wait for.
+        """
         aside = path.with_name(path.name + ".part")
         arrays = {f"{f.name}_{n}": getattr(tile, f.name) for n, tile in self.tiles.items() for f in fields(Tile)}
         with open(aside, "wb") as stream:
-            np.savez_compressed(
+            (np.savez_compressed if compressed else np.savez)(
                 stream, tiles=list(self.tiles), number=self.number, corner_uvs=self.corner_uvs,
                 corner_mask=self.corner_mask, **arrays,
             )  # fmt: skip
@@ -67,14 +70,24 @@ class EditSource:
     def load(path: Path) -> EditSource:
         """Read what ``save`` wrote. Raises ``ValueError`` with a sentence if the file is not such a source."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                tiles = {
-                    int(n): Tile(arrays[f"pixels_{n}"], bool(arrays[f"linear_{n}"]), arrays[f"painted_{n}"])
-                    for n in arrays["tiles"]
-                }
-                return EditSource(tiles, *(arrays[name] for name in ("number", "corner_uvs", "corner_mask")))
-        except _DAMAGED as error:
-            raise ValueError(f"The source texture {path} is damaged or missing: {error}") from error
+            arrays = load_arrays(path, _LARGEST)
+            tiles = {
+                int(n): Tile(arrays[f"pixels_{n}"], bool(arrays[f"linear_{n}"]), arrays[f"painted_{n}"])
+                for n in arrays["tiles"].ravel()
+            }
+            source = EditSource(tiles, *(arrays[name] for name in ("number", "corner_uvs", "corner_mask")))
+            source._require_shapes()
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"The source texture {path} is damaged or missing: {str(error).rstrip('.')}.") from error
+        return source
+
+    def _require_shapes(self) -> None:
+        count = (len(self.number),) if self.number.ndim else (-1,)
+        wanted = [(self.number, count), (self.corner_uvs, (*count, 3, 2)), (self.corner_mask, (*count, 3))]
+        for tile in self.tiles.values():
+            wanted += [(tile.pixels, (*tile.pixels.shape[:2], 4)), (tile.painted, tile.painted.shape[:2])]
+        if any(array.shape != shape or array.ndim < len(shape) or not array.size for array, shape in wanted):
+            raise ValueError("its arrays do not fit together.")
 
 
 def save_edited(path: Path, pixels: Mapping[int, np.ndarray]) -> None:
@@ -92,7 +105,9 @@ def save_edited(path: Path, pixels: Mapping[int, np.ndarray]) -> None:
 def load_edited(path: Path) -> dict[int, np.ndarray]:
     """Read what ``save_edited`` wrote. Raises ``ValueError`` with a sentence if the file is no such thing."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {int(number): arrays[number] for number in arrays.files}
-    except _DAMAGED as error:
-        raise ValueError(f"The edited texture {path} is damaged or missing: {error}") from error
+        pixels = {int(number): values for number, values in load_arrays(path, _LARGEST).items()}
+        if not pixels or any(values.ndim != 3 or values.shape[2] != 4 for values in pixels.values()):
+            raise ValueError("it holds no images of four channels.")
+        return pixels
+    except ValueError as error:
+        raise ValueError(f"The edited texture {path} is damaged or missing: {str(error).rstrip('.')}.") from error

@@ -20,3 +20,9 @@ COLOR_WORDS = frozenset(
 def words_of(text: str) -> list[str]:
     """The words of ``text`` in lower case and in order; digits and signs are left out."""
     return re.findall(r"[^\W\d_]+", text.lower())
+
+
+def uncontradicted(negative: str, prompt: str) -> str:
+    """``negative`` without those of its phrases (between commas) that share a word with ``prompt``."""
+    wanted = set(words_of(prompt)) - STOP_WORDS
+    return ", ".join(phrase.strip() for phrase in negative.split(",") if not wanted & set(words_of(phrase)))

@@ -8,6 +8,7 @@
     preview/        low-resolution textures while the job runs
     result/         basecolor.png (of UDIM tiles basecolor.1001.png and so on; edited.npz for an edit), then
                     report.json, the marker of a finished result
+    thumbnail.png   the textured object; norms.png: the plot of the gradient norms; both for the history
     worker.log      what the worker's libraries printed
 """
 
@@ -19,6 +20,9 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+# Bytes of a JSON file.
+_LARGEST_JSON = 2**26
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,30 @@ class JobFolder:
         return self.result / "report.json"
 
     @property
+    def thumbnail(self) -> Path:
+        return self.path / "thumbnail.png"
+
+    @property
+    def plot(self) -> Path:
+        return self.path / "norms.png"
+
+    @property
     def log(self) -> Path:
         return self.path / "worker.log"
+
+    def contains(self, path: Path) -> bool:
+        """Whether ``path`` really lies inside the folder, links and ``..`` followed."""
+        try:
+            return path.resolve().is_relative_to(self.path.resolve())
+        except (OSError, RuntimeError, ValueError):
+            return False
+
+    def require_own_files(self) -> None:
+        """Raise ``ValueError`` if something in the folder is a link: writing there would leave the folder."""
+        for root, folders, files in os.walk(self.path):
+            for name in (*folders, *files):
+                if os.path.islink(os.path.join(root, name)):
+                    raise ValueError(f"{os.path.join(root, name)} is a link; a job folder must hold its files itself.")
 
     def create(self) -> JobFolder:
         """Make the folder and its subfolders. Raises ``OSError`` where it can't be written."""
@@ -91,11 +117,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises ``ValueError`` with one sentence if it is missing or damaged."""
+    """Read a JSON object. Raises ``ValueError`` with one sentence if it is missing, damaged or far too large."""
     try:
+        # Anything but a file may never end.
+        if not path.is_file() or path.stat().st_size > _LARGEST_JSON:
+            raise ValueError("there is no such file, or it is far too large")
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"The file {path} is missing or damaged: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"The file {path} is missing or damaged: {str(error).rstrip('.')}.") from error
     if not isinstance(value, dict):
         raise ValueError(f"The file {path} does not hold a JSON object.")
     return value

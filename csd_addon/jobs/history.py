@@ -69,14 +69,14 @@ class Entry:
         return next((path for path in found if ".part" not in path.name), None)
 
     @property
-    def thumbnail(self) -> Path:
-        """Where a small picture of the textured object is kept, if it was made."""
-        return self.folder.path / "thumbnail.png"
+    def thumbnail(self) -> Path | None:
+        """The picture of the textured object; of a run that ended before it was drawn, its texture."""
+        return self.folder.thumbnail if self.folder.thumbnail.is_file() else self.picture
 
     @property
-    def plot(self) -> Path:
-        """Where the plot of the gradient norms is kept, if it was made."""
-        return self.folder.path / "norms.png"
+    def plot(self) -> Path | None:
+        """The plot of the gradient norms, if it was drawn."""
+        return self.folder.plot if self.folder.plot.is_file() else None
 
 
 def list_runs(parent: Path, known: Iterable[Entry] = ()) -> list[Entry]:

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from ..protocol import Cancel, Cancelled, Error, ProtocolError, Start, StopAndKeep
+from ..protocol import Cancel, Cancelled, Done, Error, Message, Preview, ProtocolError, Start, StopAndKeep, encode
 from .folder import JobFolder
 from .process import WorkerProcess, describe_exit
 from .state import CancelRequested, Event, JobState, Launched, StopRequested, WorkerLost, transition
@@ -45,9 +47,10 @@ class Job:
         code = self.worker.exit_code()
         try:
             for message in self.worker.receive():
+                self._require_inside(message)
                 self._apply(message)
         except ProtocolError as error:
-            self._lose(f"The worker sent something that is no message and was stopped: {error}")
+            self._lose(f"The worker sent something that is no message and was stopped: {str(error).rstrip('.')}.")
         if not self.state.ended:
             self._check_life(code)
         return self.state
@@ -80,7 +83,7 @@ class Job:
         if code is not None and self.state.status == "cancelling":
             self._end_cancelled()
         elif code is not None:
-            self._apply(WorkerLost(f"{describe_exit(code)} The log is {self.worker.log}.", str(self.worker.log)))
+            self._fail(f"{describe_exit(code)} The log is {self.worker.log}.")
         elif now > self._cancel_deadline:
             self.worker.kill()
             self._end_cancelled()
@@ -90,9 +93,25 @@ class Job:
     def _end_cancelled(self) -> None:
         self._apply(Cancelled(self.state.iteration))
 
+    def _require_inside(self, message: Message) -> None:
+        """What the worker names must lie in the job's folder."""
+        paths = [message.path] if isinstance(message, Preview) else []
+        paths += message.paths.values() if isinstance(message, Done) else []
+        for path in paths:
+            if not self.folder.contains(Path(path)):
+                raise ProtocolError(f"{path} lies outside the job folder.")
+
     def _lose(self, sentence: str) -> None:
         self.worker.kill()
+        self._fail(sentence)
+
+    def _fail(self, sentence: str) -> None:
+        """End the job, and note why where the worker noted all the rest."""
         self._apply(WorkerLost(sentence, str(self.worker.log)))
+        # Where even this can't be written, the state still says it.
+        with contextlib.suppress(OSError), open(self.folder.events, "ab") as events:
+            # The worker's last line may be half written.
+            events.write(b"\n" + encode(Error("worker", sentence)))
 
     def _apply(self, event: Event) -> None:
         self.state = transition(self.state, event)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import bpy
 
+from .read_mesh import no_mesh, what_instead
+
 _IMPORTERS: dict[str, Callable[[str], object]] = {
     ".obj": lambda path: bpy.ops.wm.obj_import(filepath=path),
     ".ply": lambda path: bpy.ops.wm.ply_import(filepath=path),
@@ -77,7 +79,7 @@ def _mesh_called(name: str) -> bpy.types.Object:
         known = ", ".join(sorted(o.name for o in bpy.context.scene.objects if o.type == "MESH")) or "none"
         raise ValueError(f"There is no object '{name}' in the scene; its meshes are: {known}.")
     if obj.type != "MESH":
-        raise ValueError(f"'{name}' is a {obj.type.lower()}, not a mesh; choose a mesh object.")
+        raise ValueError(f"{no_mesh(obj)}; {what_instead(obj)}.")
     return obj
 
 

@@ -171,8 +171,12 @@ def _own_material(
     elif material.library or _used_elsewhere(material, obj):
         slot.material = copies[material] = material.copy()
         slot.material[ORIGINAL] = material
-        why = "comes from a library" if material.library else "is used by other objects too"
-        notes.append(f"The material '{material.name}' {why}; '{obj.name}' got its own copy.")
+        if material.library:
+            notes.append(f"The material '{material.name}' comes from a library; '{obj.name}' got its own copy.")
+        else:
+            notes.append(
+                f"The material '{material.name}' is used by other objects too; '{obj.name}' got its own copy."
+            )
     if enable_nodes(slot.material):
         slot.material[NODELESS] = True
 

@@ -111,7 +111,8 @@ def put_edit(
     obj: bpy.types.Object, original: Original, result: Path, settings: JobSettings, file: Path, *, pack: bool
 ) -> list[str]:
     """Show the edited pixels in ``result`` on ``obj``; returns notes. file: of the new image, without suffix."""
-    image = edited_image(original.image(), load_edited(result), f"{obj.name}_edited", file, pack=pack)
+    depth = 0 if settings.depth == "auto" else int(settings.depth)
+    image = edited_image(original.image(), load_edited(result), f"{obj.name}_edited", file, pack=pack, depth=depth)
     try:
         return apply_edit(obj, image, settings.uv_map, original.slots, str(result.parent.parent))
     except ValueError:

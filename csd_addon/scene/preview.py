@@ -56,21 +56,21 @@ def show_preview(obj: bpy.types.Object, preview: Preview) -> bool:
     return True
 
 
-def hide_previews(*, keep: str = "") -> None:
-    """Take every preview in the file away, except that of the job ``keep``."""
-    materials = {block for block in bpy.data.materials if _is_marked(block, keep)}
+def hide_previews() -> None:
+    """Take every preview in the file away."""
+    materials = {block for block in bpy.data.materials if _is_marked(block)}
     for material in materials:
         remove_nodes(material, key=PREVIEW_ROLE)
         del material[_MARK]
     _give_slots_back({material for material in materials if _MADE in material})
-    for image in [block for block in bpy.data.images if _is_marked(block, keep)]:
+    for image in [block for block in bpy.data.images if _is_marked(block)]:
         bpy.data.images.remove(image)
-    for mesh in [block for block in bpy.data.meshes if _is_marked(block, keep)]:
+    for mesh in [block for block in bpy.data.meshes if _is_marked(block)]:
         _remove_layer(mesh)
 
 
-def _is_marked(block: bpy.types.ID, keep: str) -> bool:
-    return block.library is None and _MARK in block and block[_MARK] != keep
+def _is_marked(block: bpy.types.ID) -> bool:
+    return block.library is None and _MARK in block
 
 
 def _shown_image(obj: bpy.types.Object, preview: Preview) -> bpy.types.Image | None:

@@ -125,6 +125,8 @@ def load_files(path: Path, numbers: Collection[int]) -> bpy.types.Image:
 
     Raises ``RuntimeError`` if the first of them is not there.
     """
+    if not numbers:
+        raise RuntimeError("there is no such file")
     image = bpy.data.images.load(str(tile_file(path, min(numbers, default=0))), check_existing=False)
     if 0 in numbers:
         return image

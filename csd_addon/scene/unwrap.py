@@ -10,9 +10,10 @@ import bpy
 import numpy as np
 
 LAYER_NAME = "CSD UV"
-# Smart UV Project: faces that differ by less than this stay in one chart; gap between charts as a share of the image.
+# Smart UV Project: faces that differ by less than this stay in one chart; gap between charts as a share of the image,
+# room for two margins (``core.margin``), so that no chart shines through on another, from afar either.
 _ANGLE = math.radians(66)
-_GAP = 0.005
+_GAP = 1 / 96
 
 
 def unwrap_into_new_layer(obj: bpy.types.Object) -> str:
@@ -96,7 +97,7 @@ def _smart_project(mesh: bpy.types.Mesh) -> np.ndarray:
         bpy.ops.object.mode_set(mode="EDIT")
         bpy.ops.mesh.reveal(select=False)
         bpy.ops.mesh.select_all(action="SELECT")
-        bpy.ops.uv.smart_project(angle_limit=_ANGLE, island_margin=_GAP)
+        bpy.ops.uv.smart_project(angle_limit=_ANGLE, margin_method="FRACTION", island_margin=_GAP)
         bpy.ops.object.mode_set(mode="OBJECT")
         uvs = np.empty(2 * len(copy.loops), np.float32)
         copy.uv_layers.active.uv.foreach_get("vector", uvs)

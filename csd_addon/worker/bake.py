@@ -1,41 +1,46 @@
 """From the field to the texels of the artist's UV layer.
 
-Images are (H, W, 3) float32, sRGB-encoded, row 0 at the top. UVs outside 0..1 repeat. A texel is the mean of the
-field at ``SAMPLES`` x ``SAMPLES`` points; points of a chart's border texels that lie outside the chart use the plane of
-the nearest triangle (extrapolated barycentrics), because the field is defined there too. Then the margin is filled.
+Images are (H, W, 3) float32, sRGB-encoded, row 0 at the top. UVs outside 0..1 repeat. A texel holds the field at its
+centre, and where the field changes fast the mean of ``FINE`` x ``FINE`` points in it. Texels around a chart that
+bilinear filtering reads, and those that a chart only touches, use the plane of the nearest triangle (extrapolated
+barycentrics), because the field is defined there too. Then the margin is filled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from ..core.atlas import (
-    Shape,
-    fill_margin,
-    margin_width,
-    nearest_filled,
-    sample_bilinear,
-    seam_error,
-    texel_coordinates,
-)
+from ..core.atlas import Shape
+from ..core.margin import fill_margin, margin_width, near_filled
 from ..core.mesh import MeshData, Normalization
-from ..core.report import psnr
+from ..core.uv_raster import chart_borders, first_owner, overlap, owners, touching, unrolled
 from .field.hashgrid import HashField
-from .render.torch_raster import rasterize
 
-# Samples along the edge of a texel.
-SAMPLES = 2
+# Points along the edge of a texel where the field changes fast.
+FINE = 2
+# That is: where neighbouring texels differ by more than this.
+_FAST = 6 / 255
+# Texels around each chart that get field values of their own.
+_RING = 2
+# Where faces share a texel and are to be averaged, so many of them count.
+_MOST_OWNERS = 8
 # Points evaluated at once.
 _BLOCK = 262_144
-# Surface points of the field-to-bake comparison.
-PROBES = 20_000
-# A triangle whose UVs span more repeats than this is not unrolled: such a layout tiles on purpose.
-_MAX_TILES = 64
+
+
+class SeenSurface(Protocol):
+    """What views saw of one mesh (``unseen``)."""
+
+    def moved(self, points: torch.Tensor, triangle: np.ndarray) -> torch.Tensor:
+        """``points`` (P, 3) on faces (P,), the unseen ones moved to where their colour comes from."""
+
+    def count(self, points: torch.Tensor, triangle: np.ndarray) -> int:
+        """How many of the points no view saw."""
 
 
 @dataclass(frozen=True)
@@ -43,27 +48,43 @@ class Atlas:
     """Which surface point each texel sample shows.
 
     shape: (height, width) in texels. samples: samples along a texel's edge. sample: (P,) int64 flat indices into the
-    (height * samples, width * samples) sample grid, ascending. triangle: (P,) int32 index into the mesh.
-    weights: (P, 3) float32 barycentrics, outside 0..1 where a border sample extends its chart. corners: (T, 3, 3)
-    float32, the mesh's corners in unit-ball space. chart: (height, width) bool, texels whose centre lies in a chart.
-    overlap: share of the surface's texel samples that more than one face claims.
+    (height * samples, width * samples) sample grid, ascending; repeated where several faces are averaged. owner: (P,)
+    int32 index into the unrolled triangles (``uv_raster.unrolled``). uv: (U, 3, 2) float64, theirs, in samples. face:
+    (U,) int64, their index in the mesh. corners: (T, 3, 3) float32, the mesh's corners in unit-ball space. chart:
+    (height, width) bool, texels whose centre lies in a chart. overlap: share of these that more than one face claims.
     """
 
     shape: Shape
     samples: int
     sample: torch.Tensor
-    triangle: torch.Tensor
-    weights: torch.Tensor
+    owner: torch.Tensor
+    uv: torch.Tensor
+    face: torch.Tensor
     corners: torch.Tensor
     chart: np.ndarray
     overlap: float
 
-    def points(self, part: slice) -> torch.Tensor:
-        """(p, 3) float32 unit-ball positions of some of the samples."""
-        return (self.corners[self.triangle[part].long()] * self.weights[part, :, None]).sum(1)
+    def triangle(self, part: slice | torch.Tensor) -> torch.Tensor:
+        """(p,) int64 triangles of the mesh that some of the samples show."""
+        return self.face[self.owner[part].long()]
 
-    def texel(self, part: slice) -> torch.Tensor:
+    def weights(self, part: slice | torch.Tensor, shift: tuple[float, float] = (0.0, 0.0)) -> torch.Tensor:
+        """(p, 3) float32 barycentrics of some of the samples, outside 0..1 where a border sample extends its chart.
+
+        shift: of the point from the sample's centre, in samples.
+        """
+        uv = self.uv[self.owner[part].long()]
+        to = self._centers(self.sample[part], uv) + torch.tensor(shift, dtype=torch.float64) - uv[:, 0]
+        return _barycentrics(uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0], to)
+
+    def points(self, part: slice | torch.Tensor, shift: tuple[float, float] = (0.0, 0.0)) -> torch.Tensor:
+        """(p, 3) float32 unit-ball positions of some of the samples. shift: see ``weights``."""
+        return torch.einsum("pk,pkc->pc", self.weights(part, shift), self.corners[self.triangle(part)])
+
+    def texel(self, part: slice | torch.Tensor) -> torch.Tensor:
         """(p,) int64 flat texel index of some of the samples."""
+        if self.samples == 1:
+            return self.sample[part]
         width = self.shape[1]
         row = torch.div(self.sample[part], width * self.samples, rounding_mode="floor")
         column = self.sample[part] % (width * self.samples)
@@ -86,24 +107,61 @@ class Atlas:
         bounds = torch.searchsorted(self.sample, ends).tolist()
         yield from (slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if b > a)
 
+    def _centers(self, sample: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
+        """(p, 2) float64 sample centres, on the side of the image's border where their (p, 3, 2) triangles lie."""
+        width, height = self.shape[1] * self.samples, self.shape[0] * self.samples
+        own = torch.stack([sample % width, torch.div(sample, width, rounding_mode="floor")], 1).double() + 0.5
+        size = torch.tensor([width, height], dtype=torch.float64)
+        low, high = uv.amin(1) - 2 * _RING * self.samples, uv.amax(1) + 2 * _RING * self.samples
+        return own + size * ((own < low) & (own + size <= high)) - size * ((own > high) & (own - size >= low))
 
-def build_atlas(mesh: MeshData, normalization: Normalization, shape: Shape, *, samples: int = SAMPLES) -> Atlas:
-    """Rasterise the UV layer of ``mesh`` once; previews and the final bake use the result."""
+
+def build_atlas(
+    mesh: MeshData, normalization: Normalization, shape: Shape, *, samples: int = 1, average: bool = False
+) -> Atlas:
+    """Rasterise the UV layer of ``mesh`` once; previews and the final bake use the result.
+
+    average: let all faces that share a texel have their share in it; otherwise the first one owns it.
+    """
     fine = (shape[0] * samples, shape[1] * samples)
-    corners, face = _unrolled(mesh.corner_uvs, fine)
-    ids = _rasterize_uv(corners, fine)
-    claimed = float(np.abs(mesh.uv_areas()).sum()) * fine[0] * fine[1]
-    overlap = max(0.0, 1 - float((ids >= 0).sum()) / max(claimed, 1.0))
-    source, _ = nearest_filled(ids >= 0, 2 * samples)
-    sample = np.flatnonzero(source >= 0)
-    source = source.ravel()[sample]
-    owner = ids.ravel()[source]
+    uv, face = unrolled(mesh.corner_uvs, fine)
+    held = first_owner(uv, fine)
+    count = owners(mesh.corner_uvs, shape)
+    sample, owner = _with_ring(uv, chart_borders(mesh.triangles, mesh.corner_uvs, face), held, _RING * samples)
+    if average:
+        sample, owner = _with_sharers(uv, held, sample, owner)
     positions = torch.from_numpy(normalization.to_unit(mesh.positions)[mesh.triangles])
     return Atlas(
-        shape, samples, torch.from_numpy(sample), torch.from_numpy(face[owner].astype(np.int32)),
-        torch.from_numpy(_weights(corners[owner], _centers(sample, source, fine))), positions,
-        uv_coverage(mesh.corner_uvs, shape), overlap,
+        shape, samples, torch.from_numpy(sample), torch.from_numpy(owner), torch.from_numpy(uv), torch.from_numpy(face),
+        positions, count > 0, overlap(count),
     )  # fmt: skip
+
+
+def _with_ring(uv: np.ndarray, borders: np.ndarray, held: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """All samples that get a value, and their triangles: held ones, touched ones, and a ring of ``width`` around."""
+    owner = held.copy()
+    texel, triangle = touching(uv, borders, held)
+    owner.reshape(-1)[texel] = triangle
+    around, source, _ = near_filled(owner >= 0, width)
+    owner.reshape(-1)[around] = owner.reshape(-1)[source]
+    sample = np.flatnonzero(owner >= 0)
+    return sample, owner.reshape(-1)[sample]
+
+
+def _with_sharers(
+    uv: np.ndarray, held: np.ndarray, sample: np.ndarray, owner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The samples once more for each further triangle that holds them."""
+    samples, triangles, last = [sample], [owner], held
+    for _ in range(_MOST_OWNERS - 1):
+        last = first_owner(uv, (held.shape[0], held.shape[1]), after=np.where(last < 0, len(uv), last))
+        samples.append(np.flatnonzero(last >= 0))
+        if len(samples[-1]) == 0:
+            break
+        triangles.append(last.reshape(-1)[samples[-1]])
+    sample, owner = np.concatenate(samples[: len(triangles)]), np.concatenate(triangles)
+    order = np.argsort(sample, kind="stable")
+    return sample[order], owner[order]
 
 
 def uv_coverage(corner_uvs: np.ndarray, shape: Shape, *, samples: int = 1) -> np.ndarray:
@@ -111,8 +169,7 @@ def uv_coverage(corner_uvs: np.ndarray, shape: Shape, *, samples: int = 1) -> np
 
     samples: along the edge of a texel; 1 means its centre.
     """
-    fine = (shape[0] * samples, shape[1] * samples)
-    covered = _rasterize_uv(_unrolled(corner_uvs, fine)[0], fine) >= 0
+    covered = owners(corner_uvs, (shape[0] * samples, shape[1] * samples)) > 0
     touched: np.ndarray = covered.reshape(shape[0], samples, shape[1], samples).any(axis=(1, 3))
     return touched
 
@@ -125,125 +182,79 @@ def evaluate(field: HashField, points: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts) if parts else points.new_zeros(0, len(field.output))
 
 
-def texel_means(field: HashField, atlas: Atlas) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def texel_means(
+    field: HashField, atlas: Atlas, seen: SeenSurface | None = None
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (texel (n,) int64, mean of the field over the texel's samples (n, C)), band by band."""
     for part in atlas.bands():
         texel, where = torch.unique(atlas.texel(part), return_inverse=True)
-        values = evaluate(field, atlas.points(part))
+        values = evaluate(field, _places(atlas, part, seen))
         total = values.new_zeros(len(texel), values.shape[1]).index_add_(0, where, values)
         yield texel, total / torch.bincount(where)[:, None]
 
 
-def bake(field: HashField, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
-    """The finished image (H, W, 3) float32 and the texels (H, W) bool that got a field value themselves."""
-    image, filled = np.zeros((*atlas.shape, 3), np.float32), atlas.filled()
-    for texel, colors in texel_means(field, atlas):
-        image.reshape(-1, 3)[texel] = colors.numpy()
-    return fill_margin(image, filled, margin_width(atlas.shape)).astype(np.float32), filled
+def bake(
+    field: HashField, atlas: Atlas, margin: int = 0, seen: SeenSurface | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The finished image (H, W, 3) float32 and the texels (H, W) bool that got a field value themselves.
 
-
-@dataclass(frozen=True)
-class Filling:
-    """Of one tile: how many texels have their centre in a chart, how many of them a sample, and the overlap."""
-
-    inside: int
-    filled: int
-    overlap: float
-
-    @staticmethod
-    def of(atlas: Atlas) -> Filling:
-        return Filling(int(atlas.chart.sum()), int((atlas.filled() & atlas.chart).sum()), atlas.overlap)
-
-
-def measure(
-    field: HashField, meshes: Mapping[int, MeshData], normalization: Normalization, images: Mapping[int, np.ndarray],
-    fillings: Sequence[Filling],
-) -> dict[str, Any]:  # fmt: skip
-    """The figures of a bake by tile. images: the values as they were written to the files. meshes: see ``probes``."""
-    places = list(probes(meshes, normalization))
-    wanted = [evaluate(field, points).numpy() for _, points, _ in places]
-    found = [sample_bilinear(images[number], uv) for number, _, uv in places]
-    return figures(meshes, images, fillings, np.concatenate(wanted), np.concatenate(found))
-
-
-def figures(
-    meshes: Mapping[int, MeshData], images: Mapping[int, np.ndarray], fillings: Sequence[Filling],
-    wanted: np.ndarray, found: np.ndarray,
-) -> dict[str, Any]:  # fmt: skip
-    """Coverage, seam error, PSNR of what was ``found`` against ``wanted`` at the probes, and overlap."""
-    mean, largest = seam_error(images, meshes)
-    return {
-        "coverage": sum(f.filled for f in fillings) / max(sum(f.inside for f in fillings), 1),
-        "seam_error": {"mean": mean, "max": largest},
-        "bake_psnr": psnr(wanted, found),
-        "overlap": max(f.overlap for f in fillings),
-    }
-
-
-def probes(
-    meshes: Mapping[int, MeshData], normalization: Normalization
-) -> Iterator[tuple[int, torch.Tensor, np.ndarray]]:
-    """Points all over the surface, tile by tile: its number, ``surface_points``. meshes: its faces by tile."""
-    areas = {number: float(mesh.triangle_areas().sum()) for number, mesh in meshes.items()}
-    for number, mesh in meshes.items():
-        if count := round(PROBES * areas[number] / sum(areas.values())):
-            yield number, *surface_points(mesh, normalization, count)
-
-
-def surface_points(mesh: MeshData, normalization: Normalization, count: int) -> tuple[torch.Tensor, np.ndarray]:
-    """The same random points at every call, uniform by area: (count, 3) float32 unit-ball, (count, 2) UVs."""
-    generator = np.random.default_rng(0)
-    areas = mesh.triangle_areas()
-    face = generator.choice(len(areas), count, p=areas / areas.sum())
-    share = generator.dirichlet((1, 1, 1), count)
-    positions = normalization.to_unit(mesh.positions)[mesh.triangles[face]]
-    points = torch.from_numpy(np.einsum("pk,pkc->pc", share, positions).astype(np.float32))
-    return points, np.einsum("pk,pkc->pc", share, mesh.corner_uvs[face])
-
-
-def _unrolled(corner_uvs: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """UV triangles in sample coordinates, repeated into 0..1 from every tile they touch.
-
-    Returns (U, 3, 2) float64 and the (U,) face each came from.
+    margin: in texels; 0 for ``margin_width``. seen: of the atlas's mesh, to fill the rest from.
     """
-    uv = corner_uvs.astype(np.float64)
-    low, high = np.floor(uv.min(axis=1)), np.ceil(uv.max(axis=1)) - 1
-    spans = np.maximum(high - low + 1, 1).astype(np.int64)
-    spans[spans.prod(axis=1) > _MAX_TILES] = 1
-    face = np.repeat(np.arange(len(uv)), spans.prod(axis=1))
-    first = np.cumsum(spans.prod(axis=1)) - spans.prod(axis=1)
-    number = np.arange(len(face)) - first[face]
-    offset = np.stack([number % spans[face, 0], number // spans[face, 0]], axis=1) + low[face]
-    return texel_coordinates(uv[face] - offset[:, None], shape), face
+    image, filled = np.zeros((*atlas.shape, 3), np.float32), atlas.filled()
+    flat = image.reshape(-1, 3)
+    for texel, colors in texel_means(field, atlas, seen):
+        flat[texel] = colors.numpy()
+    fast = _fast(image, filled).reshape(-1)
+    for texel, colors in _fine_means(field, atlas, torch.from_numpy(fast), seen):
+        flat[texel] = colors.numpy()
+    return fill_margin(image, filled, margin or margin_width(atlas.shape)), filled
 
 
-def _rasterize_uv(corners: np.ndarray, shape: Shape) -> np.ndarray:
-    """(height, width) int64 index of the first triangle at each sample centre, -1 outside all charts."""
-    points = torch.from_numpy(corners.reshape(-1, 2))
-    triangles = torch.arange(len(points)).reshape(-1, 3)
-    return rasterize(points, torch.ones(len(points)), triangles, height=shape[0], width=shape[1]).numpy()
+def _fast(image: np.ndarray, filled: np.ndarray) -> np.ndarray:
+    """(H, W) bool: filled texels that differ much from a filled neighbour."""
+    fast = np.zeros(filled.shape, bool)
+    for axis in (0, 1):
+        low, high = (tuple(part if k == axis else slice(None) for k in (0, 1)) for part in (np.s_[:-1], np.s_[1:]))
+        differ = (np.abs(image[low] - image[high]) > _FAST).any(axis=2) & filled[low] & filled[high]
+        fast[low] |= differ
+        fast[high] |= differ
+    return fast
 
 
-def _centers(sample: np.ndarray, source: np.ndarray, shape: Shape) -> np.ndarray:
-    """(P, 2) float64 sample centres, on the side of the image's border where their (P,) ``source`` samples lie."""
-    edges = np.array(shape[::-1])
-    own = np.stack([sample % edges[0], sample // edges[0]], axis=1)
-    near = np.stack([source % edges[0], source // edges[0]], axis=1)
-    return near + ((own - near + edges // 2) % edges - edges // 2) + 0.5
+def _places(
+    atlas: Atlas, part: slice | torch.Tensor, seen: SeenSurface | None, shift: tuple[float, float] = (0.0, 0.0)
+) -> torch.Tensor:
+    """(p, 3) float32 where the field is asked for some of the samples."""
+    points = atlas.points(part, shift)
+    return seen.moved(points, atlas.triangle(part).numpy()) if seen else points
 
 
-def _weights(uv: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """(P, 3) float32 barycentrics of (P, 2) ``centers`` in the planes of triangles with (P, 3, 2) UVs."""
-    e1, e2, d = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0], centers - uv[:, 0]
+def _fine_means(
+    field: HashField, atlas: Atlas, chosen: torch.Tensor, seen: SeenSurface | None
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Like ``texel_means`` over ``FINE`` x ``FINE`` points of each sample, of the ``chosen`` (H * W,) texels alone."""
+    places = [((k + 0.5) / FINE - 0.5) for k in range(FINE)]
+    for band in atlas.bands():
+        part = torch.arange(band.start, band.stop)
+        part = part[chosen[atlas.texel(part)]]
+        if len(part) == 0:
+            continue
+        texel, where = torch.unique(atlas.texel(part), return_inverse=True)
+        values = sum(evaluate(field, _places(atlas, part, seen, (x, y))) for x in places for y in places)
+        total = values.new_zeros(len(texel), values.shape[1]).index_add_(0, where, values)
+        yield texel, total / (torch.bincount(where) * FINE**2)[:, None]
+
+
+def _barycentrics(e1: torch.Tensor, e2: torch.Tensor, to: torch.Tensor) -> torch.Tensor:
+    """(P, 3) float32 barycentrics of points ``to`` (P, 2) from the first corners of triangles with edges e1 and e2.
+
+    Extrapolated ones are pulled back to at most one triangle size outside: slivers would shoot far away.
+    """
     area = e1[:, 0] * e2[:, 1] - e1[:, 1] * e2[:, 0]
-    area = np.where(np.abs(area) < 1e-12, np.inf, area)
-    b = (d[:, 0] * e2[:, 1] - d[:, 1] * e2[:, 0]) / area
-    c = (e1[:, 0] * d[:, 1] - e1[:, 1] * d[:, 0]) / area
-    return _tamed(np.stack([1 - b - c, b, c], axis=1)).astype(np.float32)
-
-
-def _tamed(weights: np.ndarray) -> np.ndarray:
-    """Pull extrapolated barycentrics back to at most one triangle size outside: slivers would shoot far away."""
-    lowest = weights.min(axis=1, keepdims=True)
-    share = np.where(lowest < -1, (1 / 3 + 1) / (1 / 3 - np.minimum(lowest, -1)), 1.0)
-    return 1 / 3 + (weights - 1 / 3) * share
+    area = torch.where(area.abs() < 1e-12, torch.inf, area)
+    b = (to[:, 0] * e2[:, 1] - to[:, 1] * e2[:, 0]) / area
+    c = (e1[:, 0] * to[:, 1] - e1[:, 1] * to[:, 0]) / area
+    weights = torch.stack([1 - b - c, b, c], 1)
+    lowest = weights.amin(1, keepdim=True)
+    share = (4 / 3) / (1 / 3 - lowest.clamp(max=-1))
+    return (1 / 3 + (weights - 1 / 3) * share).float()

@@ -22,14 +22,12 @@ from ..core.atlas import (
     Shape,
     chart_labels,
     edge_ends,
-    fill_margin,
-    margin_width,
-    nearest_filled,
     sample_bilinear,
     seam_edges,
     texel_coordinates,
 )
 from ..core.color import decode_srgb
+from ..core.margin import fill_margin, margin_width, nearest_filled
 from ..core.mesh import MeshData, Normalization
 from ..core.source import EditSource, Tile
 from ..core.udim import parts
@@ -39,7 +37,8 @@ from .bake import Atlas, build_atlas, uv_coverage
 _SMALLEST_MIP = 4
 # Samples along a texel's edge when looking for faces outside the mask that touch it.
 _TOUCH = 4
-
+# Samples along a texel's edge: a texel is as free as its least free sample.
+SAMPLES = 2
 
 # Cosine between the normals on both sides of an edge over which shading is smooth.
 _SMOOTH = 0.99
@@ -69,14 +68,14 @@ class Canvas:
         """corner_mask: (T, 3) weights of the corners of ``mesh``. borders: of its edges (``edge_ends``), those at which
         the mask ends."""
         height, width = tile.pixels.shape[:2]
-        atlas = build_atlas(mesh, normalization, (height, width))
+        atlas = build_atlas(mesh, normalization, (height, width), samples=SAMPLES)
         colors = np.clip(tile.encoded(), 0, 1).astype(np.float32)
         weight = _texel_weights(tile.painted, mesh, corner_mask, atlas, borders)
         return Canvas(tile, mesh, normalization, colors, weight, atlas.chart, atlas.overlap)
 
     def atlas(self) -> Atlas:
         """Made anew at each call: at 4096 texels it takes a gigabyte, and a texture may have many tiles."""
-        return build_atlas(self.mesh, self.normalization, self.shape)
+        return build_atlas(self.mesh, self.normalization, self.shape, samples=SAMPLES)
 
     @property
     def shape(self) -> Shape:
@@ -221,8 +220,8 @@ def _sample_weights(
     painted: np.ndarray, mesh: MeshData, corner_mask: np.ndarray, atlas: Atlas, part: slice
 ) -> np.ndarray:
     """(p,) float32 mask values of some of the atlas's samples."""
-    triangle = atlas.triangle[part].numpy()
-    inside = atlas.weights[part].numpy().clip(0, 1)
+    triangle = atlas.triangle(part).numpy()
+    inside = atlas.weights(part).numpy().clip(0, 1)
     inside = inside / inside.sum(axis=1, keepdims=True)
     # Rounded, or the three shares of a face that is free all over would not add up to 1.
     corners = (corner_mask[triangle] * inside).sum(axis=1).round(6)
@@ -239,7 +238,7 @@ def _feathered(weight: np.ndarray, atlas: Atlas, labels: np.ndarray, border: np.
     """
     owner = np.full(atlas.shape, -1)
     for part in atlas.bands():
-        owner.reshape(-1)[atlas.texel(part)] = labels[atlas.triangle[part].numpy()]
+        owner.reshape(-1)[atlas.texel(part)] = labels[atlas.triangle(part).numpy()]
     width, result = margin_width(atlas.shape), weight.copy()
     # Between two charts, texels may belong to one and be kept for the other: they make neither fade.
     stays = (weight == 0) & atlas.chart

@@ -20,11 +20,12 @@ from ..core.edit import resolve_edit, way
 from ..core.mesh import MeshData, Normalization
 from ..core.settings import Recipe
 from ..core.source import EditSource, save_edited
-from .bake import Atlas, Filling, build_atlas, evaluate, figures, probes, texel_means
+from .bake import Atlas, build_atlas, evaluate, texel_means
 from .canvas import Canvas, Texture
 from .control import JobFailure
 from .editing import Editing, bake_edit, show_source
 from .field.residual import adjust
+from .measure import Filling, figures, probes
 from .render.surface import Surface
 from .synthesis import Synthesis
 from .texture_run import PREVIEW_SIZE, TextureRun
@@ -83,10 +84,12 @@ class EditRun(TextureRun):
         pixels, masks, fillings = {}, [], []
         for number, canvas in self.texture.canvases.items():
             atlas = canvas.atlas()
-            pixels[number], changed = bake_edit(synthesis, canvas, atlas)
+            pixels[number], changed = bake_edit(synthesis, canvas, atlas, self.settings.margin)
             masks.append(changed)
             fillings.append(Filling.of(atlas))
         save_edited(self.folder.edited, pixels)
+        # Blender wrote it as it was, because its window waited.
+        self.source.save(self.folder.source, compressed=True)
         said = self._figures(synthesis, pixels, fillings)
         said["edit"]["changed"] = _mean(masks)
         return self.folder.edited, said

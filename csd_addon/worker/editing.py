@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..core.atlas import margin_width, nearest_filled
+from ..core.margin import margin_width, nearest_filled
 from ..core.settings import Recipe, at
 from .bake import Atlas, texel_means
 from .canvas import Canvas, Texture, painted_black
@@ -78,8 +78,9 @@ class Editing(Synthesis):
     def step(self) -> dict[str, float]:
         """One step, watched by the stop rule."""
         norms = super().step()
-        assert self.field.output.grad is not None
-        self.settling.observe(self.field.output.grad)
+        if norms:
+            assert self.field.output.grad is not None
+            self.settling.observe(self.field.output.grad)
         return norms
 
     def settled(self) -> bool:
@@ -120,10 +121,10 @@ def _source_images(views: Sequence[EditView], backgrounds: torch.Tensor) -> torc
     return composite(views, torch.cat([v.colors for v in views]), backgrounds)
 
 
-def bake_edit(editing: Editing, canvas: Canvas, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
+def bake_edit(editing: Editing, canvas: Canvas, atlas: Atlas, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The edited pixels (H, W, 4) of a tile, in the numbers of the source, and which texels (H, W) bool were changed.
 
-    atlas: ``canvas.atlas()``.
+    atlas: ``canvas.atlas()``. margin: in texels; 0 for ``margin_width``.
     A texel's transform is the mean over its samples and is applied to its own colour, so the source's detail stays.
     """
     texels, colors = [], []
@@ -135,18 +136,19 @@ def bake_edit(editing: Editing, canvas: Canvas, atlas: Atlas) -> tuple[np.ndarra
         changed = (weight > 0) & (moved != source).any(axis=1)
         texels.append(index[changed])
         colors.append((source + weight[:, None] * (moved - source))[changed])
-    return _with_margin(canvas, atlas.filled(), np.concatenate(texels), np.concatenate(colors))
+    width = margin or margin_width(canvas.shape)
+    return _with_margin(canvas, atlas.filled(), width, np.concatenate(texels), np.concatenate(colors))
 
 
 def _with_margin(
-    canvas: Canvas, filled: np.ndarray, texel: np.ndarray, colors: np.ndarray
+    canvas: Canvas, filled: np.ndarray, width: int, texel: np.ndarray, colors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Write the ``colors`` and let the margin next to changed texels follow them. filled: see ``Atlas.filled``."""
     changed = np.zeros(canvas.shape, bool)
     changed.reshape(-1)[texel] = True
     image = canvas.colors.copy()
     image.reshape(-1, 3)[texel] = colors
-    nearest, _ = nearest_filled(filled, margin_width(canvas.shape))
+    nearest, _ = nearest_filled(filled, width)
     follows = ~filled & (nearest >= 0) & changed.reshape(-1)[np.maximum(nearest, 0)]
     follows &= ~painted_black(canvas.tile.painted, canvas.shape)
     image[follows] = image.reshape(-1, 3)[nearest[follows]]

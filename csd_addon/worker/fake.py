@@ -20,6 +20,7 @@ from ..core.udim import layout, tile_file
 from ..jobs.folder import JobFolder, read_json, write_json
 from ..protocol import Cancelled, Done, Phase, Preview, Progress
 from .control import Control, JobFailure
+from .pictures import write_pictures
 from .serve import Emit
 
 STEP_SECONDS = 0.01
@@ -42,25 +43,30 @@ def run_job(folder: JobFolder, control: Control, emit: Emit, resume: bool) -> No
     reached = _optimize(folder, control, emit, settings, tiles, start, total)
     if control.cancel:
         (folder.checkpoint / "fake.txt").write_text(str(reached), encoding="utf-8")
+        write_pictures(folder, mesh, {tile: _preview(settings, tile, reached) / 255 for tile in tiles})
         return emit(Cancelled(reached))
     emit(Phase("bake"))
     try:
         result = _result(folder, settings, tiles)
     except ValueError as error:
         raise JobFailure("input", str(error)) from error
+    write_pictures(folder, mesh, {tile: _paint(settings, tile, 64) / 255 for tile in tiles})
     report = {
         "iterations": reached, "stopped_early": reached < total, "seed": settings.seed, "teacher": "fake",
         "coverage": 1.0, "faces": len(mesh.triangles), "seconds": {"total": total * STEP_SECONDS},
     }  # fmt: skip
     write_json(folder.report, report)
+    (folder.checkpoint / "fake.txt").unlink(missing_ok=True)
     emit(Done({"basecolor": str(result), "report": str(folder.report)}, report))
+
 
 
 def _result(folder: JobFolder, settings: JobSettings, tiles: list[int]) -> Path:
     """A painted texture; an edit inverts the source wherever its painted mask allows it."""
     if settings.kind == "texture":
         for tile in tiles:
-            _write_png(tile_file(folder.basecolor, tile), _paint(settings, tile, settings.size))
+            image = _paint(settings, tile, settings.size)
+            _write_png(tile_file(folder.basecolor, tile), image * np.uint16(257) if settings.depth == "16" else image)
         return folder.basecolor
     source = EditSource.load(folder.source)
     save_edited(folder.edited, {number: _inverted(tile) for number, tile in source.tiles.items()})

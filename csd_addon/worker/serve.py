@@ -24,6 +24,7 @@ from ..protocol import (
     Error,
     Hello,
     Message,
+    ProtocolError,
     Shutdown,
     Start,
     StopAndKeep,
@@ -71,6 +72,7 @@ def run_in_folder(run_job: RunJob, start: Start, control: Control, emit: Emit) -
     """Run one job; every way it can fail becomes one ``Error`` message, with the traceback in ``worker.log``."""
     folder = JobFolder(Path(start.folder))
     try:
+        _require_own_files(folder)
         with open(folder.events, "ab") as events:
             _redirect_log(folder)
 
@@ -81,8 +83,20 @@ def run_in_folder(run_job: RunJob, start: Start, control: Control, emit: Emit) -
 
             run_job(folder, control, emit_and_record, start.resume)
     except Exception as error:  # the worker's outermost frame: nothing may end it without a sentence
-        traceback.print_exc()
-        emit(_as_message(error, folder))
+        message = _as_message(error, folder)
+        # On a full disk neither of these can be written, but the sentence still reaches Blender.
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        with contextlib.suppress(OSError), open(folder.events, "ab") as events:
+            events.write(encode(message))
+        emit(message)
+
+
+def _require_own_files(folder: JobFolder) -> None:
+    try:
+        folder.require_own_files()
+    except ValueError as error:
+        raise JobFailure("input", str(error)) from error
 
 
 def _as_message(error: Exception, folder: JobFolder) -> Error:
@@ -113,7 +127,11 @@ class _Listener:
 
     def _listen(self, source: IO[bytes]) -> None:
         for line in source:
-            message = decode(line)
+            try:
+                message = decode(line)
+            except ProtocolError:
+                # Who sends that can't be relied upon to end us.
+                break
             if isinstance(message, StopAndKeep):
                 self._control.request_stop()
             elif isinstance(message, Cancel):

@@ -21,11 +21,15 @@ from .control import Control, JobFailure
 from .field.hashgrid import HashField, Level, TextureField, level_table
 from .guidance import score
 from .guidance.prompts import PromptCache, text_for
+from .guidance.pullback import Encoded, clip_pixels
 from .guidance.teacher import DiffusionTeacher
+from .memory import Need, Plan, is_out_of_memory, smaller
 from .render.views import PooledView
 
 # Seconds between two checkpoints.
 CHECKPOINT_PERIOD = 30.0
+# So many steps in a row may be left out because a number in them is not finite.
+MOST_SKIPPED = 5
 
 
 class Synthesis:
@@ -53,6 +57,11 @@ class Synthesis:
         self.rates = [group["lr"] for group in groups]
         self.iteration = 0
         self.norms: list[dict[str, float]] = []
+        # What the artist should be told; whoever runs the loop takes them away.
+        self.notes: list[str] = []
+        self.plan: Plan | None = None
+        self._need: Need | None = None
+        self._skipped = 0
 
     def make_field(self, levels: tuple[Level, ...]) -> HashField:
         """The field that is optimised, with its first weights."""
@@ -65,7 +74,11 @@ class Synthesis:
         """
         saved = time.monotonic()
         while self.iteration < self.recipe.iterations and not control.asked and not self.settled():
-            self.norms.append(self.step())
+            try:
+                self.norms.append(self.step())
+            except JobFailure:
+                self.save(checkpoint)
+                raise
             on_step()
             if time.monotonic() - saved > CHECKPOINT_PERIOD:
                 self.save(checkpoint)
@@ -73,23 +86,85 @@ class Synthesis:
         if control.cancel:
             self.save(checkpoint)
 
+    def need(self) -> Need:
+        """What a step of this run takes of the memory."""
+        recipe = self.recipe
+        rows = {row for progress in (0.0, 0.5, 0.999) for row in self.coefficients(progress).rows()}
+        return self.teacher.need(
+            views=recipe.views_per_step, rows=len(rows), resolution=recipe.resolution, supersample=recipe.supersample,
+            field_parameters=sum(p.numel() for p in self.field.parameters()),
+        )  # fmt: skip
+
+    def budget(self, need: Need, plan: Plan) -> None:
+        """Work in the pieces of ``plan``, and in smaller ones of ``need``'s ladder where the memory runs out."""
+        self._need, self.plan = need, plan
+        self.teacher.adopt(plan)
+
     def step(self) -> dict[str, float]:
-        """One optimisation step; returns the gradient norms."""
+        """One optimisation step; returns the gradient norms, {} if the step had to be left out."""
+        drawn = self.generator.get_state()
+        while (norms := self._within_memory()) is None:
+            self._take_smaller_pieces()
+            self.generator.set_state(drawn)
+        return norms
+
+    def _within_memory(self) -> dict[str, float] | None:
+        """One attempt at the step, None if the memory did not suffice; what the attempt held is free again then."""
+        try:
+            return self._attempt()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
+
+    def _take_smaller_pieces(self) -> None:
+        if self.teacher.device.type == "cuda":
+            torch.cuda.empty_cache()
+        plan = smaller(self.plan, self._need) if self.plan and self._need else None
+        if plan is None or self._need is None:
+            raise JobFailure(
+                "memory",
+                f"The memory of the device {self.teacher.device} does not suffice for one view of "
+                f"{self.recipe.resolution} pixels: close other programs, or compute on the CPU.",
+            )
+        self.budget(self._need, plan)
+        self.notes.append(f"The memory ran out at step {self.iteration + 1}; it goes on with {plan.words()}.")
+
+    def _attempt(self) -> dict[str, float]:
         recipe, progress = self.recipe, self.iteration / self.recipe.iterations
         views = self._draw_views()
         backgrounds = self._backgrounds(len(views))
         images = composite(views, self.colors(views), backgrounds)
-        x = self.teacher.encode(images)
+        encoded = Encoded(self.teacher.encode, images, self.plan.encoder_views if self.plan else len(views))
+        x = encoded.x
         t = score.sample_steps(
             len(views), at(recipe.t_min, progress), at(recipe.t_max, progress),
             len(self.teacher.alphas_cumprod), self.generator,
         ).to(x.device)  # fmt: skip
         noise = torch.randn(x.shape, generator=self.generator).to(x.device)
         g, norms = self.guide(views, backgrounds, x, t, noise)
-        self._require_finite(g)
-        self._descend(score.surrogate_loss(x, g) + self.penalty(views, images, backgrounds), progress)
+        pixels = clip_pixels(encoded.pull_back(g), recipe.pixel_clip)
+        if not bool(torch.isfinite(g).all() & torch.isfinite(pixels).all()):
+            return self._skip()
+        self._skipped = 0
+        self._descend(score.surrogate_loss(images, pixels) + self.penalty(views, images, backgrounds), progress)
         self.iteration += 1
         return norms
+
+    def _skip(self) -> dict[str, float]:
+        """Leave the step out: field and optimiser stay as the last good step left them."""
+        self.iteration += 1
+        self._skipped += 1
+        if self._skipped == 1:
+            self.notes.append(f"The gradient of step {self.iteration} was not finite; the step was left out.")
+        if self._skipped < MOST_SKIPPED:
+            return {}
+        self.iteration -= self._skipped
+        raise JobFailure(
+            "internal",
+            f"The teacher's prediction stopped being finite at step {self.iteration + 1}; what was good until then is "
+            "in the checkpoint and can be resumed. Half precision on this device is the usual cause.",
+        )
 
     def state(self) -> torch.nn.Module:
         """What a checkpoint holds besides the optimiser and the generator."""
@@ -118,7 +193,8 @@ class Synthesis:
         progress = self.iteration / self.recipe.iterations
         return score.score_gradient(
             self.teacher, x, t, noise, coefficients=coefficients, prompts=self._prompts(views, coefficients),
-            weighting=self.recipe.weighting, conditions=self._conditions(views), scales=self._scales(progress),
+            weighting=self.recipe.weighting, conditions=self.conditions(views), scales=self._scales(progress),
+            share_control=self.recipe.share_control,
         )  # fmt: skip
 
     def penalty(
@@ -164,7 +240,8 @@ class Synthesis:
         }
         return {row: self.embed(texts[row]) for row in coefficients.rows()}
 
-    def _conditions(self, views: Sequence[PooledView]) -> list[torch.Tensor]:
+    def conditions(self, views: Sequence[PooledView]) -> list[torch.Tensor]:
+        """One (B, 3, S, S) image batch for each of the teacher's ControlNets."""
         return [
             torch.stack([v.conditions[name] for v in views])[:, None].float().expand(-1, 3, -1, -1)
             for name in self.teacher.conditions
@@ -173,14 +250,6 @@ class Synthesis:
     def _scales(self, progress: float) -> list[float]:
         schedules = {"depth": self.recipe.control_depth, "canny": self.recipe.control_canny}
         return [at(schedules[name], progress) for name in self.teacher.conditions]
-
-    def _require_finite(self, g: torch.Tensor) -> None:
-        if not torch.isfinite(g).all():
-            raise JobFailure(
-                "internal",
-                f"The teacher's prediction stopped being finite at step {self.iteration + 1}; the last checkpoint "
-                "can be resumed. Half precision on this device is the usual cause.",
-            )
 
     def _descend(self, loss: torch.Tensor, progress: float) -> None:
         factor = at(self.recipe.rate_factor, progress)

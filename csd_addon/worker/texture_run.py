@@ -20,32 +20,42 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..core.checks import SHARED
 from ..core.mesh import MeshData, Normalization
+from ..core.png import encode_png
 from ..core.report import Report, quarters
 from ..core.settings import JobSettings, Recipe, resolve
 from ..core.udim import layout, parts, tile_file
 from ..jobs.folder import JobFolder, read_json, write_json
 from ..protocol import Cancelled, Done, Phase, Preview, Progress, Warning
-from .bake import Filling, bake, build_atlas, measure
-from .checkpoint import has_checkpoint
+from .bake import bake, build_atlas
+from .checkpoint import has_checkpoint, remove_checkpoint
 from .control import Control, JobFailure
-from .device import choose_device, choose_dtype, peak_memory_mb
+from .device import choose_device, peak_memory_mb
 from .guidance.prompts import suggested_words, unknown_words
 from .guidance.teacher import DiffusionTeacher, read_preferences, read_related, read_vocabulary
+from .measure import Filling, measure
+from .memory import fit, free_bytes
+from .pacing import Pacing
+from .pictures import write_pictures
 from .render.surface import Surface
 from .render.views import PooledView, sample_pool
 from .serve import Emit
 from .synthesis import Synthesis
+from .unseen import Seen, SeenFaces, directions
+from .warm import warm_teacher
 
 # Seconds between two progress messages.
 PROGRESS_PERIOD = 0.5
-# Previews take about this share of the time, but come neither sooner nor later than after so many seconds.
-PREVIEW_SHARE = 0.04
-PREVIEW_PERIODS = (2.0, 5.0)
 PREVIEW_SIZE = 512
 
-# A warm worker keeps the teacher of the last job: (what it was made from, the teacher).
-_warm: dict[str, Any] = {}
+
+# What the artist is told about texels of several faces.
+_SHARED_TEXELS = {
+    "first": "the first of them gives the colour (Overlaps can average them, or make a new UV map)",
+    "average": "each shows the mean of them all",
+    "new": "the first of them gives the colour, for the new UV map has overlaps too",
+}
 
 
 class TextureRun:
@@ -63,8 +73,10 @@ class TextureRun:
         self.folder, self.control, self._emit = folder, control, emit
         self.seconds: dict[str, float] = {}
         self.warnings: list[str] = []
-        self._spoke = self._preview_due = self._begun = 0.0
+        self._spoke = self._begun = 0.0
+        self._pacing = Pacing(0.0)
         self._first_iteration = 0
+        self._shown: dict[int, np.ndarray] = {}
 
     def run(self, resume: bool) -> None:
         """Ends with ``Done`` or ``Cancelled``. Raises ``JobFailure`` with a sentence for the artist."""
@@ -72,24 +84,29 @@ class TextureRun:
         with self._phase("load", "Loading the teacher"):
             job = self._read()
             device = choose_device(self.settings.device)
-            self.teacher = _load_teacher(job["teacher"], device)
+            self.teacher = self._load_teacher(job["teacher"], device)
             self.recipe = self._recipe()
         self.generator = torch.Generator().manual_seed(self.settings.seed)
         with self._phase("views", "Looking at the object from all sides"):
             synthesis = self.prepare(Surface.of(self.mesh, self.normalization, device))
+            self._fit(synthesis)
         if self.control.cancel:
             return self._emit(Cancelled(0))
         if resume and has_checkpoint(self.folder.checkpoint):
             synthesis.restore(self.folder.checkpoint)
         with self._phase("optimize", self.growing):
             self._first_iteration, self._begun = synthesis.iteration, time.monotonic()
+            self._pacing = Pacing(self._begun)
             synthesis.run(self.control, lambda: self._on_step(synthesis), self.folder.checkpoint)
         if self.control.cancel:
+            write_pictures(self.folder, self.mesh, self._shown)
             return self._emit(Cancelled(synthesis.iteration))
         with self._phase("bake", "Baking the texture"):
             path, figures = self.bake(synthesis)
+            write_pictures(self.folder, self.mesh, self.preview(synthesis))
         self.seconds["total"] = time.monotonic() - began
         write_json(self.folder.report, self._report(synthesis, figures))
+        remove_checkpoint(self.folder.checkpoint)
         paths = {"basecolor": str(path), "report": str(self.folder.report)}
         self._emit(Done(paths, read_json(self.folder.report)))
 
@@ -123,20 +140,25 @@ class TextureRun:
     def bake(self, synthesis: Synthesis) -> tuple[Path, dict[str, Any]]:
         """Write the finished texture; returns its path and its figures."""
         size, written, fillings = self.settings.size, {}, []
+        all_seen = Seen.of(synthesis.pool, self.mesh, self.recipe.resolution)
+        seen = {number: SeenFaces(all_seen, directions(mesh)) for number, mesh in self.meshes.items()}
         for number, mesh in self.meshes.items():
             # One after the other: an atlas of 4096 texels takes a gigabyte.
-            atlas = build_atlas(mesh, self.normalization, (size, size))
-            written[number] = write_png(tile_file(self.folder.basecolor, number), bake(synthesis.field, atlas)[0])
-            fillings.append(Filling.of(atlas))
+            average = self.settings.overlaps == "average"
+            atlas = build_atlas(mesh, self.normalization, (size, size), average=average)
+            image, _ = bake(synthesis.field, atlas, self.settings.margin, seen[number])
+            written[number] = write_png(tile_file(self.folder.basecolor, number), image, depth=_depth(self.settings))
+            fillings.append(Filling.of(atlas, seen[number]))
         self.warn_of_overlap(max(filling.overlap for filling in fillings))
-        return self.folder.basecolor, measure(synthesis.field, self.meshes, self.normalization, written, fillings)
+        figures = measure(synthesis.field, self.meshes, self.normalization, written, fillings, seen)
+        return self.folder.basecolor, figures
 
     def warn_of_overlap(self, overlap: float) -> None:
         """Say it when faces share texels."""
-        if overlap > 0.01:
+        if overlap > SHARED:
             self.warn(
-                f"{overlap:.0%} of the UV map is shared by several faces (mirrored or overlapping UVs): "
-                "they show the same texels."
+                f"{overlap:.0%} of the texels are shared by several faces (mirrored or overlapping UVs): "
+                f"{_SHARED_TEXELS[self.settings.overlaps if self.settings.kind == 'texture' else 'first']}."
             )
 
     def views(self, surface: Surface, interest: np.ndarray | None = None) -> Iterator[PooledView]:
@@ -161,6 +183,32 @@ class TextureRun:
         # Loose vertices may lie anywhere; only what has faces is looked at.
         self.normalization = Normalization.of(self.mesh.positions[np.unique(self.mesh.triangles)])
         return job
+
+    def _load_teacher(self, folders: dict[str, str], device: torch.device) -> DiffusionTeacher:
+        teacher = warm_teacher(folders, device, self.settings.lora)
+        self._tell_of_lora(teacher)
+        return teacher
+
+    def _tell_of_lora(self, teacher: DiffusionTeacher) -> None:
+        merged = teacher.merged
+        if merged and (merged.foreign or merged.text):
+            self.warn(
+                f"The LoRA changes {merged.fitted} layers of the teacher; {merged.foreign} that it does not have and "
+                f"{merged.text} pieces for the text encoder are left out."
+            )
+
+    def _fit(self, synthesis: Synthesis) -> None:
+        """Cut the steps up so that they fit into the device's memory."""
+        need = synthesis.need()
+        device = self.teacher.device
+        if self.recipe.compile:
+            self.teacher.compile()
+        free = free_bytes(device)
+        plan = fit(need, None if free is None else free + self.teacher.held())
+        synthesis.budget(need, plan)
+        self.memory = {"plan": asdict(plan), "estimate_mb": need.bytes(plan) >> 20, "free_mb": free and free >> 20}
+        if plan != fit(need, None):
+            self.warn(f"To fit into the memory of the device {device}, it works with {plan.words()}.")
 
     def _warn_of_unknown_words(self, root: Path) -> None:
         vocabulary, related = read_vocabulary(root), read_related(root)
@@ -201,31 +249,30 @@ class TextureRun:
             peak_memory_mb=round(peak_memory_mb(self.teacher.device), 1), gradient_norms=quarters(synthesis.norms),
             teacher=self.settings.teacher, conditions=list(self.teacher.conditions), device=str(self.teacher.device),
             seed=self.settings.seed, settings=self.settings.to_json(), recipe=asdict(self.recipe),
-            normalization=asdict(self.normalization), warnings=self.warnings, versions=_versions(),
+            normalization=asdict(self.normalization), warnings=self.warnings, versions=_versions(), memory=self.memory,
         ).to_json()  # fmt: skip
 
     def _on_step(self, synthesis: Synthesis) -> None:
+        while synthesis.notes:
+            self.warn(synthesis.notes.pop(0))
         now = time.monotonic()
         last = synthesis.iteration == synthesis.recipe.iterations
         if now - self._spoke > PROGRESS_PERIOD or last:
             self._spoke = now
             self._emit(self._progress(synthesis, now))
-        if now >= self._preview_due:
+        if self._pacing.is_due(now):
             self._show(synthesis)
 
     def _show(self, synthesis: Synthesis) -> None:
-        """Write a preview and say so; when the next one is due follows from what this one cost."""
+        """Write a preview and say so."""
         began, path = time.monotonic(), self.folder.preview / "basecolor.png"
         # Windows can't replace a file at the moment when Blender reads it; then the next preview comes soon.
         with contextlib.suppress(PermissionError):
-            for number, image in self.preview(synthesis).items():
+            self._shown = self.preview(synthesis)
+            for number, image in self._shown.items():
                 write_png(tile_file(path, number), image, effort=1)
             self._emit(Preview(str(path)))
-        now = time.monotonic()
-        shortest, longest = PREVIEW_PERIODS
-        # The first one is grey all over, so the next follows soon.
-        longest = min(longest, shortest + now - self._begun)
-        self._preview_due = now + min(max((now - began) / PREVIEW_SHARE, shortest), longest)
+        self._pacing.shown(began, time.monotonic())
 
     def _progress(self, synthesis: Synthesis, now: float) -> Progress:
         done, of = synthesis.iteration - self._first_iteration, synthesis.recipe.iterations
@@ -241,27 +288,26 @@ class TextureRun:
         self.seconds[name] = time.monotonic() - began
 
 
-def write_png(path: Path, image: np.ndarray, *, effort: int = 6) -> np.ndarray:
-    """Write an (S, S, 3) sRGB-encoded float image as 8-bit PNG, aside first; returns it as it was rounded.
+def write_png(path: Path, image: np.ndarray, *, depth: int = 8, effort: int = 6) -> np.ndarray:
+    """Write an (S, S, 3) sRGB-encoded float image as PNG of 8 or 16 bits, aside first; returns it as it was rounded.
 
-    effort: 0 to 9, how hard to compress.
+    effort: 0 to 9, how hard to compress 8 bits.
     """
-    texels = np.clip(np.round(image * 255), 0, 255).astype(np.uint8)
+    highest = 2**depth - 1
+    texels = np.clip(np.round(image * highest), 0, highest).astype(np.uint16 if depth == 16 else np.uint8)
     aside = path.with_name(path.name + ".part")
-    Image.fromarray(texels).save(aside, format="PNG", compress_level=effort)
+    if depth == 16:
+        # Pillow writes no colours of 16 bits.
+        aside.write_bytes(encode_png(texels))
+    else:
+        Image.fromarray(texels).save(aside, format="PNG", compress_level=effort)
     os.replace(aside, path)
-    return texels.astype(np.float32) / 255
+    return texels.astype(np.float32) / highest
 
 
-def _load_teacher(folders: dict[str, str], device: torch.device) -> DiffusionTeacher:
-    key = f"{sorted(folders.items())} {device}"
-    if _warm.get("key") != key:
-        _warm.clear()
-        dtype = choose_dtype(device)
-        _warm["teacher"] = DiffusionTeacher(folders, device, dtype, use=("depth", "canny"))
-        _warm["key"] = key
-    teacher: DiffusionTeacher = _warm["teacher"]
-    return teacher
+def _depth(settings: JobSettings) -> int:
+    """Bits of a channel of a new texture."""
+    return 8 if settings.depth == "auto" else int(settings.depth)
 
 
 def _versions() -> dict[str, str]:

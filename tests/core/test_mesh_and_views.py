@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csd_addon.core.checks import check_mesh, check_uvs
+from csd_addon.core.checks import check_mesh, check_uvs, overlap_problem
 from csd_addon.core.mesh import MeshData, Normalization
 from csd_addon.core.report import PSNR_CEILING, psnr, quarters
 from csd_addon.core.views import View, framing_distance
@@ -99,6 +99,23 @@ def test_problems_are_named_with_the_object() -> None:
     assert "collapsed" in check_uvs(collapsed, "Box")[0].sentence
     assert check_uvs(bad, "Box")[0].severity == "error"
     assert check_uvs(replace(cube, corner_uvs=cube.corner_uvs * 10), "Box")[0].severity == "note"
+    thin = cube.corner_uvs.copy()
+    thin[2:4, :, 1] *= 1e-3
+    (note,) = check_uvs(replace(cube, corner_uvs=thin), "Box")
+    assert note.severity == "note" and "2 faces of 'Box' are squeezed" in note.sentence
+    thin[:, :, 1] *= 1e-3
+    assert len(check_uvs(replace(cube, corner_uvs=thin), "Box")) == 1, "it is the ratio that counts, not the size"
+
+
+def test_overlaps_are_found_before_a_run() -> None:
+    cube = shapes.cube()
+    double = cube.corner_uvs.copy()
+    double[2:4] = double[:2]
+    assert overlap_problem(cube, "Box") is None
+    assert "20% of the texels in the UV map of 'Box'" in str(overlap_problem(replace(cube, corner_uvs=double), "Box"))
+    tiles = double.copy()
+    tiles[2:4] += np.float32([1, 0])
+    assert overlap_problem(replace(cube, corner_uvs=tiles), "Box") is None, "on tiles of their own nothing is shared"
 
 
 def test_report_figures() -> None:

@@ -1,4 +1,4 @@
-"""PNG bytes against an independent decoder: all four kinds that are written."""
+"""PNG bytes against an independent decoder: all four kinds that are written; and damage is noticed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from csd_addon.core.png import encode_png
+from csd_addon.core.png import encode_png, require_png
 
 
 def decode(data: bytes, shape: tuple[int, int, int], kind: np.dtype) -> np.ndarray:
@@ -33,3 +33,24 @@ def test_every_value_comes_back(channels: int, kind: type) -> None:
     shape, kind = (5, 7, channels), np.dtype(kind)
     values = np.random.default_rng(0).integers(0, np.iinfo(kind).max + 1, shape).astype(kind)
     assert np.array_equal(decode(encode_png(values), shape, kind), values)
+
+
+WHOLE = encode_png(np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3))
+
+
+def test_a_whole_file_passes() -> None:
+    require_png(WHOLE)
+
+
+@pytest.mark.parametrize("place", range(len(WHOLE)))
+def test_one_wrong_byte_anywhere_is_noticed(place: int) -> None:
+    damaged = bytearray(WHOLE)
+    damaged[place] ^= 0x10
+    with pytest.raises(ValueError, match="damaged|no PNG"):
+        require_png(bytes(damaged))
+
+
+@pytest.mark.parametrize("length", range(len(WHOLE)))
+def test_a_file_that_ends_early_is_noticed(length: int) -> None:
+    with pytest.raises(ValueError, match="damaged|no PNG"):
+        require_png(WHOLE[:length])

@@ -38,7 +38,8 @@ def test_schedule_stays_between_its_ends(a: float, b: float, x: float, y: float,
     ("change", "word"),
     [({"prompt": " "}, "prompt"), ({"size": 0}, "size"), ({"size": 9000}, "size"), ({"seed": -1}, "seed"),
      ({"preset": "fast"}, "preset"), ({"loss": "vsd"}, "loss"), ({"device": "tpu"}, "device"),
-     ({"iterations": -1}, "iterations"), ({"strength": 1.5}, "strength")],
+     ({"iterations": -1}, "iterations"), ({"strength": 1.5}, "strength"), ({"front": "-Y"}, "front"),
+     ({"depth": "12"}, "depth"), ({"margin": -1}, "margin"), ({"margin": 129}, "margin")],
 )  # fmt: skip
 def test_bad_values_are_named_in_one_sentence(change: dict, word: str) -> None:
     with pytest.raises(ValueError, match=word) as caught:
@@ -121,3 +122,13 @@ def test_every_field_of_a_recipe_is_within_the_experts_reach() -> None:
     for recipe in PRESETS.values():
         values = json.loads(json.dumps(asdict(recipe)))
         assert resolve(JobSettings(prompt="x", expert=values).validate(), {}) == recipe
+
+
+@pytest.mark.parametrize(("prompt", "negative"), [
+    ("red brick", "plain paint, low quality"), ("Plain blue", "low quality"), ("high quality paint", ""),
+    ("explained", "plain paint, low quality"),
+])  # fmt: skip
+def test_a_default_negative_never_argues_with_the_prompt(prompt: str, negative: str) -> None:
+    wishes = {"recipe": {"negative": "plain paint, low quality"}}
+    assert resolve(JobSettings(prompt=prompt), wishes).negative == negative
+    assert resolve(JobSettings(prompt=prompt, negative="Plain"), wishes).negative == "Plain"

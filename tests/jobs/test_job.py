@@ -208,10 +208,10 @@ def test_replay_runs_a_folder_without_blender(tmp_path: Path) -> None:
     assert missing.returncode == 2 and "no job folder" in missing.stderr or "not a job folder" in missing.stderr
 
 
-def test_full_disk_is_a_sentence(tmp_path: Path, worker: WorkerProcess) -> None:
+def test_a_result_that_can_not_be_written_is_a_sentence(tmp_path: Path, worker: WorkerProcess) -> None:
     folder = make_folder(tmp_path)
     folder.result.rmdir()
-    folder.result.symlink_to("/dev/full")
+    folder.result.write_bytes(b"")
     job = Job(folder, worker)
     job.start()
     state = job.wait()

@@ -10,11 +10,12 @@ import bpy
 import numpy as np
 import pytest
 
+from csd_addon.core.color import encode_srgb
 from csd_addon.scene.base_color import read_pixels
 from csd_addon.scene.write_image import edited_image
+from tests.png import COLOR_TYPES, read_png
 
 H, W = 12, 20
-COLOR_TYPES = {0: 1, 2: 3, 4: 2, 6: 4}
 
 
 def write_png(path: Path, pixels: np.ndarray) -> Path:
@@ -30,23 +31,6 @@ def write_png(path: Path, pixels: np.ndarray) -> Path:
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     return path
-
-
-def read_png(data: bytes) -> np.ndarray:
-    """The integers of a PNG whose rows have filter 0 or 1, as ours have: (H, W, C) uint8 or uint16."""
-    chunks, at = {}, 8
-    while at < len(data):
-        (length,), kind = struct.unpack_from(">I", data, at), data[at + 4 : at + 8]
-        chunks[kind] = chunks.get(kind, b"") + data[at + 8 : at + 8 + length]
-        at += 12 + length
-    width, height, depth, color = struct.unpack_from(">IIBB", chunks[b"IHDR"])
-    channels, size = COLOR_TYPES[color], depth // 8
-    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, -1)
-    texels = rows[:, 1:].reshape(height, width, channels * size)
-    sums = np.cumsum(texels, axis=1, dtype=np.uint8)
-    plain = np.where(rows[:, 0, None, None] == 1, sums, texels)
-    assert set(rows[:, 0]) <= {0, 1}
-    return np.ascontiguousarray(plain).view(">u2" if size == 2 else "u1").reshape(height, width, channels)
 
 
 def integers(dtype: type, channels: int) -> np.ndarray:
@@ -294,3 +278,55 @@ def test_the_folder_is_made(tmp_path: Path) -> None:
         source = bpy.data.images.new("Painted", 4, 4, float_buffer=floats_)
         edited_image(source, {0: np.ones((4, 4, 4), np.float32)}, "New", tmp_path / str(floats_) / "new", pack=False)
         assert list((tmp_path / str(floats_)).iterdir())
+
+
+def in_depth(source: bpy.types.Image | None, pixels: np.ndarray, tmp_path: Path, depth: int, *, pack: bool) -> tuple:
+    image = edited_image(source, {0: pixels}, "Edited", tmp_path / "wanted", pack=pack, depth=depth)
+    return image, read_png(file_of(image))
+
+
+@pytest.mark.parametrize("pack", [False, True])
+@pytest.mark.parametrize(("dtype", "depth"), [(np.uint8, 16), (np.uint16, 8), (np.uint8, 8), (np.uint16, 16)])
+def test_another_depth_than_the_sources(tmp_path: Path, dtype: type, depth: int, pack: bool) -> None:
+    values = integers(dtype, 4)
+    source = loaded(write_png(tmp_path / "source.png", values))
+    image, written = in_depth(source, read_pixels(source)[0], tmp_path, depth, pack=pack)
+    wanted = np.rint(values.astype(np.float64) / np.iinfo(dtype).max * (2**depth - 1))
+    difference = np.abs(written - wanted).max()
+    print(f"{dtype.__name__} to {depth} bits: largest difference {difference:g}, tolerance 0")
+    assert written.itemsize * 8 == depth and difference == 0
+    assert image.is_float is (depth == 16) and bool(image.packed_file) is pack
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_light_becomes_an_encoded_png_of_the_depth_that_is_asked_for(tmp_path: Path, depth: int) -> None:
+    values = np.ones((H, W, 4), np.float32)
+    values[..., :3] = np.linspace(0, 2, H * W * 3, dtype=np.float32).reshape(H, W, 3)
+    source = loaded(save_exr(tmp_path / "source.exr", values, 32), bpy_linear())
+    image, written = in_depth(source, read_pixels(source)[0], tmp_path, depth, pack=False)
+    wanted = encode_srgb(values[..., :3].clip(0, 1)) * (2**depth - 1)
+    difference = float(np.abs(written[..., :3] - wanted).max())
+    print(f"{depth} bits: largest difference {difference:.3f} steps, tolerance {0.6 if depth == 8 else 40}")
+    assert difference < (0.6 if depth == 8 else 40)
+    assert (image.colorspace_settings.name, Path(image.filepath).suffix) == ("sRGB", ".png")
+
+
+def bpy_linear() -> str:
+    image = bpy.data.images.new("Probe", 1, 1, float_buffer=True)
+    name = image.colorspace_settings.name
+    bpy.data.images.remove(image)
+    return name
+
+
+def test_data_in_floats_stays_data(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).random((H, W, 4)).astype(np.float32)
+    source = loaded(save_exr(tmp_path / "source.exr", values, 32), "Non-Color")
+    image, written = in_depth(source, read_pixels(source)[0], tmp_path, 16, pack=False)
+    assert image.colorspace_settings.name == "Non-Color"
+    assert np.abs(written - np.rint(raw(tmp_path / "source.exr") * 65535)).max() <= 1
+
+
+def test_a_baked_source_takes_the_depth_too(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(2).random((H, W, 4)).astype(np.float32)
+    image, written = in_depth(None, pixels, tmp_path, 16, pack=True)
+    assert np.array_equal(written[..., :3], np.rint(pixels[..., :3] * 65535)) and image.packed_file

@@ -192,14 +192,13 @@ def test_a_node_that_was_put_between_gets_the_former_source(tmp_path: Path) -> N
     assert between.inputs["Color"].links[0].from_node.bl_idname == "ShaderNodeTexChecker"
 
 
-def test_one_job_is_kept_when_the_others_go(tmp_path: Path) -> None:
+def test_there_is_one_preview_at_a_time(tmp_path: Path) -> None:
     first, second = plain(), cube("Second")
     show_preview(first, preview_of(first, tmp_path, job="one"))
-    hide_previews(keep="one")
     assert base_color_source(first.active_material).image
     show_preview(second, preview_of(second, tmp_path, job="two"))
-    assert base_color_source(first.active_material) is None, "one preview at a time"
-    hide_previews(keep="one")
+    assert base_color_source(first.active_material) is None
+    hide_previews()
     assert not second.material_slots
 
 

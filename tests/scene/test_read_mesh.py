@@ -8,7 +8,8 @@ import pytest
 
 from csd_addon.core.checks import check_mesh
 from csd_addon.core.mesh import MeshData
-from csd_addon.scene.read_mesh import active_uv_map, has_uvs, read_mesh
+from csd_addon.scene.read_mesh import active_uv_map, has_uvs, is_rigged, read_mesh
+from tests.assets.cases import posed
 from tests.scene.objects import cube, fingerprint, rigged_cube
 
 
@@ -56,7 +57,7 @@ def test_mirror_modifier_doubles_the_mesh_with_outward_normals() -> None:
     assert extent(read) == pytest.approx([6, 2, 2])
 
 
-def test_shape_keys_and_pose_are_what_is_seen() -> None:
+def test_shape_keys_are_what_is_seen() -> None:
     obj = cube()
     obj.shape_key_add(name="Basis")
     key = obj.shape_key_add(name="Tall")
@@ -168,3 +169,43 @@ def test_edit_mode_reads_what_is_being_edited() -> None:
         vertex.co.z *= 4
     bmesh.update_edit_mesh(obj.data)
     assert extent(read_mesh(obj)) == pytest.approx([2, 2, 8]) and obj.mode == "EDIT"
+
+
+def test_a_rigged_mesh_is_read_at_rest_and_stays_posed() -> None:
+    obj = cube()
+    at_rest = read_mesh(obj).positions
+    posed(obj)
+    seen = extent_of_evaluated(obj)
+    before = fingerprint(obj)
+    assert is_rigged(obj) and not np.allclose(seen, extent(read_mesh(obj)), atol=0.1), "the pose moves the cube"
+    assert np.array_equal(read_mesh(obj).positions, at_rest)
+    assert fingerprint(obj) == before and np.allclose(extent_of_evaluated(obj), seen)
+
+
+def extent_of_evaluated(obj: bpy.types.Object) -> np.ndarray:
+    bpy.context.view_layer.update()
+    evaluated = obj.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    return np.ptp([vertex.co for vertex in evaluated.data.vertices], axis=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [("curve.primitive_bezier_circle_add", "is a curve, not a mesh; convert it to a mesh first"),
+     ("object.text_add", "is a text, not a mesh; convert it"),
+     ("object.empty_add", "is an empty, not a mesh; select a")],
+)  # fmt: skip
+def test_what_is_no_mesh_comes_with_advice(make: str, words: str) -> None:
+    kind, _, name = make.partition(".")
+    getattr(getattr(bpy.ops, kind), name)()
+    with pytest.raises(ValueError, match=words):
+        read_mesh(bpy.context.object)
+
+
+def test_an_object_that_blender_does_not_evaluate_is_a_sentence() -> None:
+    obj = cube("Off")
+    obj.hide_viewport = True
+    bpy.context.view_layer.update()
+    assert len(read_mesh(obj).triangles) == 12, "without modifiers there is nothing to miss"
+    obj.modifiers.new("Bevel", "BEVEL")
+    with pytest.raises(ValueError, match="'Off' is disabled in viewports"):
+        read_mesh(obj)

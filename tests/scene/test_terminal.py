@@ -168,6 +168,28 @@ def test_a_crashing_worker_ends_with_4(tmp_path: Path) -> None:
     assert code == 4 and "exit code 11" in said[-1]["sentence"]
 
 
+def test_what_was_finished_before_an_interruption_is_not_made_again(tmp_path: Path) -> None:
+    settings = JobSettings(prompt="red brick", size=64, iterations=100)
+    request = Request(str(scene_file(tmp_path)), str(tmp_path / "out"), settings, ("Seat", "Back/rest"))
+    with start_headless(request, tmp_path) as child:
+        said = messages(child.stdout)
+        next(m for m in said if m["type"] == "phase" and "Back" in m["detail"])
+        next(m for m in said if m["type"] == "progress")
+        child.stdin.write("cancel\n")
+        child.stdin.flush()
+        assert child.wait(SECONDS) == 130
+    kept = tmp_path / "out" / "job" / "Seat"
+    made = (kept / "result" / "basecolor.png").stat().st_mtime_ns
+    assert (kept / "result" / "report.json").is_file() and not list((kept / "checkpoint").iterdir())
+    with start_headless(request.resumed(), tmp_path) as child:
+        said = list(messages(child.stdout))
+        assert child.wait(SECONDS) == 0, said
+    assert [m["name"] for m in said if m["type"] == "phase"].count("optimize") == 1, "only the second one"
+    assert (kept / "result" / "basecolor.png").stat().st_mtime_ns == made
+    assert len(list((tmp_path / "out" / "textures").glob("*.png"))) == 2
+    assert set(read_json(tmp_path / "out" / "report.json")["objects"]) == {"Seat", "Back/rest"}
+
+
 @LINUX
 def test_the_worker_goes_when_blender_is_killed(tmp_path: Path) -> None:
     settings = JobSettings(prompt="red brick", size=64, iterations=100_000)

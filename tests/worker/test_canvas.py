@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from csd_addon.core.atlas import Shape, margin_width
+from csd_addon.core.atlas import Shape
 from csd_addon.core.color import decode_srgb, encode_srgb
+from csd_addon.core.margin import margin_width
 from csd_addon.core.mesh import MeshData, Normalization
 from csd_addon.core.source import EditSource, Tile
 from csd_addon.worker.bake import Atlas, build_atlas

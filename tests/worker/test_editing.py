@@ -55,7 +55,7 @@ class WordTeacher(GaussianTeacher):
     def embed(self, texts) -> torch.Tensor:
         return torch.cat([self.prompt(MEANS[text], DEVIATION) for text in texts]).float()
 
-    def predict_noise(self, x_t, t, prompts, conditions=(), scales=()):
+    def predict_noise(self, x_t, t, prompts, conditions=(), scales=(), *, shared_rows=1):
         self.means.append([round(mean, 4) for mean in prompts[:, 0, 0].tolist()])
         return super().predict_noise(x_t, t, prompts)
 

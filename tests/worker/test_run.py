@@ -59,7 +59,7 @@ def test_job_ends_with_a_full_report(tmp_path: Path) -> None:
                  "teacher", "seed", "versions"):  # fmt: skip
         assert name in report
     assert report["coverage"] == 1.0 and report["iterations"] == 3 and report["peak_memory_mb"] > 100
-    assert set(report["gradient_norms"]) == {"generative", "classifier", "total"}
+    assert set(report["gradient_norms"]) == {"generative", "contrast", "total"}
     assert report["conditions"] == ["depth", "canny"] and report["warnings"] == []
     assert not list(folder.path.rglob("*.part"))
 
@@ -165,7 +165,7 @@ def brick_source(
     tile = Tile((np.round(pixels * 255) / 255).astype(np.float32), False, np.ones((1, 1), np.float32))
     number = np.where(np.ones(12, bool) if shown is None else shown, 0, -1).astype(np.int32)
     mask = np.ones((12, 3), np.float32) if corner_mask is None else corner_mask
-    return EditSource({0: replace(tile, **changes)}, number, shapes.cube().corner_uvs, mask)
+    return EditSource({0: replace(tile, **changes)}, number, shapes.cube().corner_uvs[: len(number)], mask)
 
 
 def bricks(**changes) -> np.ndarray:

@@ -20,7 +20,7 @@ class RecordedTeacher:
         self.calls: list[dict[str, torch.Tensor]] = []
         self._seed = seed
 
-    def predict_noise(self, x_t, t, prompts, conditions, scales):
+    def predict_noise(self, x_t, t, prompts, conditions, scales, *, shared_rows=1):
         self.calls.append({"x_t": x_t, "t": t, "prompts": prompts, "conditions": conditions, "scales": scales})
         rows = []
         for x, p in zip(x_t, prompts, strict=True):

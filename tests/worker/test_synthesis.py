@@ -47,7 +47,7 @@ class ImageTeacher(GaussianTeacher):
     def embed(self, texts) -> torch.Tensor:
         return torch.stack([torch.full((1, 1), 1.0 if text else 0.0) for text in texts])
 
-    def predict_noise(self, x_t, t, prompts, conditions=(), scales=()):
+    def predict_noise(self, x_t, t, prompts, conditions=(), scales=(), *, shared_rows=1):
         abar = self.alphas_cumprod[t].reshape(-1, 1, 1, 1)
         mean = torch.where(prompts.reshape(-1, 1, 1, 1) == 1, conditions[0], NULL_MEAN)
         return (1 - abar).sqrt() * (x_t - abar.sqrt() * mean) / (abar * 0.5**2 + 1 - abar)
@@ -139,12 +139,35 @@ def test_stop_ends_the_loop_without_a_checkpoint_and_cancel_with_one(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
 
 
-def test_teacher_that_is_not_finite_stops_the_run_with_the_step(tmp_path: Path) -> None:
+def test_a_step_that_is_not_finite_is_left_out_and_named(tmp_path: Path) -> None:
+    synthesis = make_run(replace(RECIPE, iterations=8))
+    honest, calls = synthesis.teacher.predict_noise, []
+
+    def once(*arguments, **options):
+        calls.append(1)
+        return honest(*arguments, **options) * (float("nan") if len(calls) == 3 else 1)
+
+    synthesis.teacher.predict_noise = once
+    for _ in range(2):
+        synthesis.step()
+    before = colors(synthesis)
+    assert synthesis.step() == {} and torch.equal(colors(synthesis), before)
+    assert synthesis.notes == ["The gradient of step 3 was not finite; the step was left out."]
+    assert synthesis.step() and not torch.equal(colors(synthesis), before)
+    run(synthesis, tmp_path)
+    assert synthesis.iteration == 8 and len(synthesis.notes) == 1
+
+
+def test_a_teacher_that_stays_not_finite_stops_the_run_with_the_last_good_state(tmp_path: Path) -> None:
     synthesis = make_run()
     run(synthesis, tmp_path, until=3)
-    synthesis.teacher.predict_noise = lambda *arguments: arguments[0] * float("nan")
+    good = colors(synthesis)
+    synthesis.teacher.predict_noise = lambda *arguments, **_: arguments[0] * float("nan")
     with pytest.raises(JobFailure, match="step 4"):
-        synthesis.step()
+        run(synthesis, tmp_path)
+    again = make_run()
+    again.restore(tmp_path)
+    assert again.iteration == 3 and torch.equal(colors(again), good)
 
 
 def test_pool_sees_every_side_of_a_closed_mesh() -> None:

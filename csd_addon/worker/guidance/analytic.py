@@ -30,7 +30,7 @@ class GaussianTeacher:
 
     def predict_noise(
         self, x_t: torch.Tensor, t: torch.Tensor, prompts: torch.Tensor,
-        conditions: Sequence[torch.Tensor] = (), scales: Sequence[float] = (),
+        conditions: Sequence[torch.Tensor] = (), scales: Sequence[float] = (), *, shared_rows: int = 1,
     ) -> torch.Tensor:  # fmt: skip
         """The posterior-mean noise for (N, ...) ``x_t``; see the module's formula."""
         shape = (-1, *[1] * (x_t.dim() - 1))

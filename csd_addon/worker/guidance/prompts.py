@@ -1,7 +1,7 @@
 """Prompts: view words, words that the teacher does not know, and an embedding cache.
 
-Azimuth and elevation in degrees as in ``core.views``: 0 is the front. Only the text row gets view words; the
-negative prompt is the same for every view.
+Azimuth and elevation in degrees as in ``core.views``; the object's front looks towards the azimuth ``Recipe.front``.
+Only the text row gets view words; the negative prompt is the same for every view.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ FRONT_ANGLE = 45.0
 OVERHEAD_ANGLE = 60.0
 
 
-def view_word(view: View) -> str:
-    """"front view", "side view", "back view", "overhead view" or "bottom view"."""
-    azimuth = (view.azimuth + 180) % 360 - 180
+def view_word(view: View, front: float) -> str:
+    """"front view", "side view", "back view", "overhead view" or "bottom view".
+
+    front: the azimuth towards which the object's face looks.
+    """
+    azimuth = (view.azimuth - front + 180) % 360 - 180
     word = "side view"
     if abs(azimuth) <= FRONT_ANGLE:
         word = "front view"
@@ -39,7 +42,7 @@ def text_for(prompt: str, view: View, recipe: Recipe, *, close_up: bool) -> str:
     """The text row's prompt for one view."""
     words = [prompt]
     if recipe.view_words:
-        words.append(view_word(view))
+        words.append(view_word(view, recipe.front))
     if close_up and recipe.close_up_words:
         words.append(recipe.close_up_words)
     return ", ".join(words)

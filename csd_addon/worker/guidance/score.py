@@ -28,9 +28,13 @@ class Teacher(Protocol):
 
     def predict_noise(
         self, x_t: torch.Tensor, t: torch.Tensor, prompts: torch.Tensor, conditions: Sequence[torch.Tensor],
-        scales: Sequence[float],
+        scales: Sequence[float], *, shared_rows: int = 1,
     ) -> torch.Tensor:  # fmt: skip
-        """eps for (N, C, H, W) ``x_t`` at (N,) steps under (N, L, D) ``prompts`` and N condition images each."""
+        """eps for (N, C, H, W) ``x_t`` at (N,) steps under (N, L, D) ``prompts`` and N condition images each.
+
+        shared_rows: the N samples are so many rows of the same images; above 1 the ControlNets see only the first row
+        and all get its residuals.
+        """
 
 
 @dataclass(frozen=True)
@@ -100,14 +104,16 @@ def sample_steps(
 def score_gradient(
     teacher: Teacher, x: torch.Tensor, t: torch.Tensor, noise: torch.Tensor, *,
     coefficients: Coefficients, prompts: Mapping[str, torch.Tensor], weighting: str,
-    conditions: Sequence[torch.Tensor] = (), scales: Sequence[float] = (),
+    conditions: Sequence[torch.Tensor] = (), scales: Sequence[float] = (), share_control: bool = False,
 ) -> tuple[torch.Tensor, dict[str, float]]:  # fmt: skip
     """g (B, C, H, W), not yet divided by B, and the norms of its parts.
 
     x: (B, C, H, W). t: (B,) int64. noise: like x. prompts: row name -> (B, L, D) embeddings, at least for the
-    evaluated rows. conditions: (B, 3, S, S) images in [0, 1], every row gets the same ones at ``scales``.
+    evaluated rows. conditions: (B, 3, S, S) images in [0, 1], every row gets the same ones at ``scales``; with
+    share_control the ControlNets are evaluated for the first row alone (exact for it, an approximation for the others).
     Norms (RMS per element; only of rows that were evaluated): ``generative`` |eps_y - eps|,
-    ``classifier`` |eps_y - eps_0|, ``negative`` |eps_neg - eps_0|, ``total`` |g|: the paper's Fig 2(a).
+    ``classifier`` |eps_y - eps_0|, ``negative`` |eps_neg - eps_0|, ``total`` |g|: the paper's Fig 2(a); ``contrast``
+    |eps_y - eps_neg| in place of the middle two where w1 = w2 spares the empty prompt.
     """
     rows = coefficients.rows()
     abar = teacher.alphas_cumprod[t]
@@ -115,7 +121,7 @@ def score_gradient(
     count = len(rows)
     stacked = teacher.predict_noise(
         x_t.repeat(count, *[1] * (x.dim() - 1)), t.repeat(count), torch.cat([prompts[row] for row in rows]),
-        [image.repeat(count, 1, 1, 1) for image in conditions], scales,
+        [image.repeat(count, 1, 1, 1) for image in conditions], scales, shared_rows=count if share_control else 1,
     )  # fmt: skip
     predicted = dict(zip(rows, stacked.to(x.dtype).chunk(count), strict=True))
     g = coefficients.noise * noise
@@ -134,9 +140,9 @@ def _norms(predicted: Mapping[str, torch.Tensor], noise: torch.Tensor, g: torch.
     pairs = {"generative": (predicted.get("text"), noise)}
     pairs["classifier"] = (predicted.get("text"), predicted.get("null"))
     pairs["negative"] = (predicted.get("negative"), predicted.get("null"))
-    norms = {name: _rms(a - b) for name, (a, b) in pairs.items() if a is not None and b is not None}
-    return {**norms, "total": _rms(g)}
-
-
-def _rms(values: torch.Tensor) -> float:
-    return float(values.square().mean().sqrt())
+    if "null" not in predicted:
+        pairs["contrast"] = (predicted.get("text"), predicted.get("negative"))
+    parts = {name: a - b for name, (a, b) in pairs.items() if a is not None and b is not None}
+    sizes = torch.stack([part.square().mean().sqrt() for part in (*parts.values(), g)])
+    # One transfer from the device for all of them.
+    return dict(zip((*parts, "total"), sizes.tolist(), strict=True))

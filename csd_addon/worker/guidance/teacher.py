@@ -7,83 +7,104 @@ model without a VAE). Whatever the model predicts is converted to eps here and n
     v:    eps = sqrt(abar) v + sqrt(1 - abar) x_t
     x0:   eps = (x_t - sqrt(abar) x0) / sqrt(1 - abar)
 
-Everything is loaded from local folders; nothing is ever downloaded here.
+Networks compute in ``dtype``, everything that they give back is float32. ``plan`` says in what pieces they work.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..control import JobFailure
+from ..memory import Need, Plan
+from . import lora
+from .loading import Networks, load_networks
 
 
 class DiffusionTeacher:
     """UNet2DConditionModel + CLIPTextModel + scheduler, with an optional VAE and optional ControlNets.
 
     conditions: the names of the loaded ControlNets in the order in which ``predict_noise`` expects their images.
+    plan: in what pieces to work, None for everything at once. merged: what became of the LoRA, None without one.
     """
 
+    plan: Plan | None = None
+    merged: lora.Merged | None = None
+    _compiled = False
+
     def __init__(
-        self, folders: dict[str, str], device: torch.device, dtype: torch.dtype, *, use: Sequence[str]
-    ) -> None:
-        """folders: "root" and optionally "vae", "controlnet_depth", "controlnet_canny" (where not below the root).
+        self, folders: Mapping[str, str], device: torch.device, dtype: torch.dtype, *, use: Sequence[str],
+        lora_words: str = "",
+    ) -> None:  # fmt: skip
+        """folders: see ``loading.load_networks``. lora_words: ``FILE[:WEIGHT]``, merged into the UNet.
 
         use: condition names wanted ("depth", "canny"); those whose folder is missing are left out.
-        Raises ``JobFailure`` (kind "teacher") naming the file that is missing or damaged.
+        Raises ``JobFailure`` (kind "teacher", or "input" for the LoRA) naming the file that is missing or damaged.
         """
-        self.root = Path(folders["root"])
-        self._folders = {k: Path(v) for k, v in folders.items() if v}
-        self.device, self.dtype = device, dtype
-        self._load(use)
+        networks = load_networks(folders, dtype, use)
+        if lora_words:
+            self.merged = lora.merge(networks.unet, *lora.parse(lora_words))
+        self._take(networks, Path(folders["root"]), device, dtype)
 
-    def _load(self, use: Sequence[str]) -> None:
-        # Imported here: diffusers and transformers take seconds, and score and its tests need neither.
-        from diffusers import ControlNetModel, DDPMScheduler, UNet2DConditionModel
-        from transformers import CLIPTextModel, CLIPTokenizer
+    @classmethod
+    def of(cls, networks: Networks, root: Path, device: torch.device, dtype: torch.dtype) -> DiffusionTeacher:
+        """A teacher from ``networks`` that are made already; ``root`` is where its preferences would be."""
+        teacher = cls.__new__(cls)
+        teacher._take(networks, root, device, dtype)
+        return teacher
 
-        scheduler = self._part(DDPMScheduler, self.root / "scheduler")
-        self.prediction: str = scheduler.config.prediction_type
-        self.alphas_cumprod = scheduler.alphas_cumprod.to(self.device, torch.float32)
-        self.tokenizer = self._part(CLIPTokenizer, self.root / "tokenizer")
-        self._text = self._model(CLIPTextModel, self.root / "text_encoder")
-        self._unet = self._model(UNet2DConditionModel, self.root / "unet")
-        self._vae = self._load_vae()
-        present = [name for name in use if self._folder(f"controlnet_{name}").is_dir()]
-        self._controlnets = [self._model(ControlNetModel, self._folder(f"controlnet_{n}")) for n in present]
-        self.conditions: tuple[str, ...] = tuple(present)
+    def _take(self, networks: Networks, root: Path, device: torch.device, dtype: torch.dtype) -> None:
+        self.root, self.device, self.dtype = root, device, dtype
+        self.prediction: str = networks.scheduler.config.prediction_type
+        self.alphas_cumprod = networks.scheduler.alphas_cumprod.to(device, torch.float32)
+        self.tokenizer = networks.tokenizer
+        self._text, self._unet, self._vae = map(self._placed, (networks.text_encoder, networks.unet, networks.vae))
+        self._controlnets = [self._placed(networks.controlnets[name]) for name in networks.controlnets]
+        self.conditions: tuple[str, ...] = tuple(networks.controlnets)
 
-    def _load_vae(self) -> Any:
-        """The autoencoder of the class that its own config names, or None for a pixel model."""
-        import diffusers
-
-        folder = self._folder("vae")
-        if not folder.is_dir():
+    def _placed(self, network: Any) -> Any:
+        """``network`` on the device; convolutions of GPUs prefer the channels last."""
+        if network is None:
             return None
-        name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
-        if name not in ("AutoencoderKL", "AutoencoderTiny"):
-            raise JobFailure("teacher", f"The autoencoder in {folder} is a '{name}', which is not supported.")
-        return self._model(getattr(diffusers, name), folder)
+        if self.device.type == "cuda":
+            return network.to(self.device, memory_format=torch.channels_last)
+        return network.to(self.device)
 
-    def _folder(self, part: str) -> Path:
-        return self._folders.get(part, self.root / part)
+    def adopt(self, plan: Plan) -> None:
+        """Work in the pieces of ``plan`` from now on."""
+        self.plan = plan
+        self._text.to("cpu" if plan.text_on_cpu else self.device)
+        if hasattr(self._vae, "enable_gradient_checkpointing"):
+            (self._vae.enable_gradient_checkpointing if plan.recompute else self._vae.disable_gradient_checkpointing)()
 
-    def _part(self, kind: Any, folder: Path, **options: Any) -> Any:
-        try:
-            return kind.from_pretrained(folder, local_files_only=True, **options)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise JobFailure("teacher", f"The teacher's part {folder} can't be loaded: {error}") from error
+    def compile(self) -> None:
+        """Let torch compile the UNet and the ControlNets, once: it takes a minute and pays in long runs."""
+        if not self._compiled:
+            self._compiled = True
+            self._unet.compile()
+            for net in self._controlnets:
+                net.compile()
 
-    def _model(self, kind: Any, folder: Path) -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            model = self._part(kind, folder, torch_dtype=self.dtype, variant=_variant(folder))
-        return model.to(self.device).eval().requires_grad_(False)
+    def need(self, *, views: int, rows: int, resolution: int, supersample: int, field_parameters: int) -> Need:
+        """What a step of a run takes, from the sizes of the networks that are loaded."""
+        widths = (getattr(self._vae.config, "block_out_channels", None) or (0,)) if self._vae is not None else (0,)
+        scale = 2 ** (len(widths) - 1) if self._vae is not None else 1
+        networks = [self._unet, self._vae, self._text, *self._controlnets]
+        return Need.of(
+            views=views, rows=rows, resolution=resolution, supersample=supersample, latent=resolution // scale,
+            element=self.dtype.itemsize, weights=sum(map(_weight, networks)), text_weights=_weight(self._text),
+            encoder_width=widths[0], unet_width=self._unet.config.block_out_channels[0],
+            field_parameters=field_parameters,
+        )  # fmt: skip
+
+    def held(self) -> int:
+        """Bytes of weights that lie on the device now."""
+        networks = [self._unet, self._vae, self._text, *self._controlnets]
+        return sum(_weight(n) for n in networks if n is not None and n.device.type == self.device.type)
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
@@ -92,7 +113,7 @@ class DiffusionTeacher:
             list(texts), padding="max_length", truncation=True, max_length=self.tokenizer.model_max_length,
             return_tensors="pt",
         )  # fmt: skip
-        return self._text(tokens.input_ids.to(self.device)).last_hidden_state
+        return self._text(tokens.input_ids.to(self._text.device)).last_hidden_state.to(self.device)
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) images in [0, 1] to (B, C, h, w) float32 x, differentiable.
@@ -106,21 +127,35 @@ class DiffusionTeacher:
         latents = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
         return latents.float() * self._vae.config.scaling_factor
 
+    @torch.no_grad()
     def predict_noise(
         self, x_t: torch.Tensor, t: torch.Tensor, prompts: torch.Tensor,
-        conditions: Sequence[torch.Tensor], scales: Sequence[float],
+        conditions: Sequence[torch.Tensor], scales: Sequence[float], *, shared_rows: int = 1,
     ) -> torch.Tensor:  # fmt: skip
         """See ``score.Teacher``. conditions: one (N, 3, S, S) image batch for each of ``self.conditions``."""
-        x = x_t.to(self.dtype)
-        residuals = self._control(x, t, prompts, conditions, scales)
-        output = self._unet(x, t, encoder_hidden_states=prompts, return_dict=False, **residuals)[0].float()
-        return to_noise(output, x_t, self.alphas_cumprod[t], self.prediction)
+        views = len(x_t) // shared_rows
+        piece = max(1, (self.plan.noise_batch if self.plan else len(x_t)) // shared_rows)
+        noise = torch.empty_like(x_t, dtype=torch.float32)
+        for first in torch.arange(views, device=x_t.device).split(piece):
+            index = torch.cat([first + row * views for row in range(shared_rows)])
+            x, abar = x_t[index], self.alphas_cumprod[t[index]]
+            # The first row's samples alone go through the ControlNets where the rows share their answer.
+            controlled = first if shared_rows > 1 else index
+            residuals = self._control(
+                x_t[controlled].to(self.dtype), t[controlled], prompts[controlled],
+                [image[controlled] for image in conditions], scales, repeat=shared_rows,
+            )  # fmt: skip
+            output = self._unet(
+                x.to(self.dtype), t[index], encoder_hidden_states=prompts[index], return_dict=False, **residuals
+            )[0]
+            noise[index] = to_noise(output.float(), x.float(), abar, self.prediction)
+        return noise
 
     def _control(
         self, x: torch.Tensor, t: torch.Tensor, prompts: torch.Tensor,
-        conditions: Sequence[torch.Tensor], scales: Sequence[float],
+        conditions: Sequence[torch.Tensor], scales: Sequence[float], repeat: int,
     ) -> dict[str, Any]:  # fmt: skip
-        """Residuals of all ControlNets, summed; nothing for nets at scale 0."""
+        """Residuals of all ControlNets, summed, ``repeat`` times in a row; nothing for nets at scale 0."""
         down: list[torch.Tensor] | None = None
         middle: torch.Tensor | None = None
         for net, image, scale in zip(self._controlnets, conditions, scales, strict=True):
@@ -132,15 +167,16 @@ class DiffusionTeacher:
             )  # fmt: skip
             down = list(d) if down is None else [a + b for a, b in zip(down, d, strict=True)]
             middle = m if middle is None else middle + m
-        if down is None:
+        if down is None or middle is None:
             return {}
+        if repeat > 1:
+            down, middle = [part.repeat(repeat, 1, 1, 1) for part in down], middle.repeat(repeat, 1, 1, 1)
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
 
 
-def _variant(folder: Path) -> str | None:
-    """"fp16" where only the half-precision files of a repository were fetched."""
-    plain = (*folder.glob("*.safetensors"), *folder.glob("*.safetensors.index.json"))
-    return "fp16" if plain and all(".fp16" in path.name for path in plain) else None
+def _weight(network: Any) -> int:
+    """Bytes of a network's parameters, 0 for none."""
+    return 0 if network is None else sum(p.numel() * p.element_size() for p in network.parameters())
 
 
 def to_noise(
@@ -158,8 +194,11 @@ def to_noise(
 
 
 def read_preferences(root: Path) -> dict[str, Any]:
-    """What the teacher likes: its ``csd.json``, or {} without one. Raises ``JobFailure`` if it is damaged."""
-    return _read_json(root / "csd.json")
+    """What the teacher likes: its ``csd.json``, or {} without one. Raises ``JobFailure`` if it is damaged.
+
+    Of a single file it is ``NAME.csd.json`` beside ``NAME.safetensors``.
+    """
+    return _read_json(root.with_suffix(".csd.json") if root.is_file() else root / "csd.json")
 
 
 def read_vocabulary(root: Path) -> list[str]:

@@ -3,6 +3,7 @@
 Whole-object views are stratified in azimuth; half of the elevations are uniform in angle, half on the sphere.
 Every fourth view looks along the normal of a face that no view so far has seen, so that undersides and
 hollows get their share. Close-ups look at random surface points. G-buffers are rendered once, here.
+Without undersides no camera goes below the horizon, and none is spent on faces that look down.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from .surface import Surface
 
 # Every so-manieth whole-object view is spent on the unseen.
 COVERAGE_PERIOD = 4
+# Z of the unit normal below which a face looks down so steeply that it is an underside.
+_DOWN = -0.5
 
 _CONDITIONS: dict[str, Callable[[GBuffer], torch.Tensor]] = {"depth": depth_image, "canny": canny_image}
 
@@ -71,6 +74,10 @@ class _Sampler:
         if interest is not None:
             self._areas = self._areas * torch.from_numpy(interest)
         self._normals = torch.nn.functional.normalize(normals, dim=1)
+        self._lowest = -89.0 if recipe.undersides else 0.0
+        above = self._areas * (self._normals[:, 2] > _DOWN)
+        if not recipe.undersides and above.any():
+            self._areas = above
         self._centers = (a + b + c) / 3
         self._unseen = self._areas.clone()
 
@@ -102,7 +109,7 @@ class _Sampler:
         return (index * 0.6180339887 % 1.0) * 360 + self._uniform(-10, 10)
 
     def _elevation(self) -> float:
-        low, high = self._recipe.elevation
+        low, high = (max(edge, self._lowest) for edge in self._recipe.elevation)
         if self._uniform(0, 1) < 0.5:
             return self._uniform(low, high)
         sines = torch.deg2rad(torch.tensor([low, high])).sin().tolist()
@@ -113,7 +120,7 @@ class _Sampler:
         x, y, z = self._normals[face].tolist()
         azimuth = float(torch.rad2deg(torch.atan2(torch.tensor(x), torch.tensor(-y))))
         elevation = float(torch.rad2deg(torch.asin(torch.tensor(z).clamp(-1, 1))))
-        elevation = min(max(elevation + self._uniform(-spread, spread), -89.0), 89.0)
+        elevation = min(max(elevation + self._uniform(-spread, spread), self._lowest), 89.0)
         return azimuth + self._uniform(-spread, spread), elevation
 
     def _pick(self, weights: torch.Tensor) -> int:

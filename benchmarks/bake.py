@@ -1,0 +1,164 @@
+"""Our bake beside Blender's own: Cycles' emission bake with one sample, same mesh, UVs, size and margin, in one run.
+
+    python benchmarks/bake.py [--sizes 1024 2048 4096]
+
+Run it with a Python that has the bpy wheel; ``CSD_WORKER_PYTHON`` names one that has torch, which does our part. CPU
+seconds of all threads are counted, because other work on a machine stretches wall time; both are printed. The known
+image that is baked is smooth over the surface: colour = position. Ours comes from a field of that form.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """CPU seconds of this process, wall seconds, and the result."""
+    cpu, wall = time.process_time(), time.monotonic()
+    result = work()
+    return time.process_time() - cpu, time.monotonic() - wall, result
+
+
+def cycles(folder: Path, sizes: list[int]) -> dict[int, tuple[float, float]]:
+    """Make the mesh, write it as the job's mesh, and bake its position as emission at each size."""
+    import bpy
+
+    from csd_addon.core.margin import margin_width
+    from csd_addon.scene.read_mesh import read_mesh
+    from csd_addon.scene.unwrap import unwrap_into_new_layer
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.ops.mesh.primitive_monkey_add()
+    obj = bpy.context.object
+    obj.modifiers.new("Subdivision", "SUBSURF").levels = 3
+    bpy.ops.object.modifier_apply(modifier="Subdivision")
+    layer = unwrap_into_new_layer(obj)
+    obj.data.uv_layers.active = obj.data.uv_layers[layer]
+    mesh = read_mesh(obj, layer)
+    mesh.save(folder / "mesh.npz")
+    print(f"{len(mesh.triangles)} triangles, charts by Smart UV Project")
+    material = bpy.data.materials.new("Position")
+    if bpy.app.version < (5, 0, 0):
+        material.use_nodes = True
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    nodes.clear()
+    geometry, shrink = nodes.new("ShaderNodeNewGeometry"), nodes.new("ShaderNodeVectorMath")
+    emission, output = nodes.new("ShaderNodeEmission"), nodes.new("ShaderNodeOutputMaterial")
+    target = nodes.new("ShaderNodeTexImage")
+    # The object stands at the origin, so world position is object position.
+    shrink.operation, shrink.inputs[1].default_value, shrink.inputs[2].default_value = (
+        "MULTIPLY_ADD", (1 / 3,) * 3, (0.5,) * 3,
+    )  # fmt: skip
+    for source, sink in ((geometry.outputs["Position"], shrink.inputs[0]), (shrink.outputs[0], emission.inputs[0]),
+                         (emission.outputs[0], output.inputs[0])):  # fmt: skip
+        links.new(source, sink)
+    nodes.active = target
+    obj.data.materials.clear()
+    obj.data.materials.append(material)
+    scene = bpy.context.scene
+    scene.render.engine, scene.cycles.samples, scene.cycles.device = "CYCLES", 1, "CPU"
+    scene.render.bake.margin_type = "EXTEND"
+    scene.render.threads_mode, scene.render.threads = "FIXED", 2
+    seconds = {}
+    for size in sizes:
+        image = bpy.data.images.new(f"Bake {size}", size, size, float_buffer=True)
+        image.colorspace_settings.name = "Non-Color"
+        target.image = image
+        margin = margin_width((size, size))
+        *seconds[size], _ = timed(lambda m=margin: bpy.ops.object.bake(type="EMIT", margin=m))
+        pixels = np.empty(size * size * 4, np.float32)
+        image.pixels.foreach_get(pixels)
+        np.save(folder / f"cycles_{size}.npy", pixels.reshape(size, size, 4)[::-1, :, :3])
+        bpy.data.images.remove(image)
+    return {size: tuple(values) for size, values in seconds.items()}
+
+
+def ours(folder: Path, sizes: list[int]) -> None:
+    """Bake the position and a hash-grid field; one JSON line for each size."""
+    import torch
+
+    from csd_addon.core.margin import fill_margin, margin_width
+    from csd_addon.core.mesh import MeshData, Normalization
+    from csd_addon.core.settings import PRESETS
+    from csd_addon.worker.bake import bake, build_atlas
+    from csd_addon.worker.field.hashgrid import TextureField, level_table
+
+    torch.set_num_threads(1)
+    mesh = MeshData.load(folder / "mesh.npz")
+    normalization, recipe = Normalization.of(mesh.positions), PRESETS["balanced"]
+
+    class Position(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.output = torch.nn.Parameter(torch.zeros(3))
+
+        def forward(self, points: torch.Tensor) -> torch.Tensor:
+            center = torch.tensor(normalization.center, dtype=torch.float32)
+            return (points / normalization.scale + center) / 3 + 0.5
+
+    table = level_table(recipe.levels, recipe.table_log2, recipe.coarsest, recipe.finest)
+    field = TextureField(table, albedo=recipe.albedo)
+    for size in sizes:
+        shape = (size, size)
+
+        def geometry(shape: tuple[int, int] = shape) -> None:
+            atlas = build_atlas(mesh, normalization, shape)
+            fill_margin(np.zeros((*shape, 3), np.float32), atlas.filled(), margin_width(shape))
+
+        raster = timed(geometry)[:2]
+        whole = timed(lambda shape=shape: bake(field, build_atlas(mesh, normalization, shape)))[:2]
+        image, filled = bake(Position(), build_atlas(mesh, normalization, shape))
+        theirs = np.load(folder / f"cycles_{size}.npy")
+        chart = build_atlas(mesh, normalization, shape).chart
+        difference = np.abs(image - theirs).max(axis=2) * 255
+        figures = {"raster": raster, "whole": whole, "mean": float(difference[chart].mean()),
+                   "all": float(difference.mean()), "largest": float(difference[chart].max()),
+                   "covered": float(chart.mean())}  # fmt: skip
+        print(json.dumps({"size": size, **figures}), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 4096])
+    parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
+    words = parser.parse_args()
+    if words.ours:
+        ours(words.ours, words.sizes)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        blender = cycles(folder, words.sizes)
+        from csd_addon.jobs.process import worker_environment
+
+        python = os.environ.get("CSD_WORKER_PYTHON", sys.executable)
+        command = [python, __file__, "--ours", str(folder), "--sizes", *map(str, words.sizes)]
+        environment = worker_environment(os.environ)
+        lines = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    print("| size | Cycles, CPU s (wall) | raster + margin, CPU s (wall) | × | whole bake, CPU s (wall) | × "
+          "| difference in charts, mean (largest) of 255 |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|")
+    for line in lines.stdout.splitlines():
+        f = json.loads(line)
+        their, raster, whole = blender[f["size"]], f["raster"], f["whole"]
+        print(f"| {f['size']} | {their[0]:.2f} ({their[1]:.2f}) | {raster[0]:.2f} ({raster[1]:.2f}) "
+              f"| {their[0] / raster[0]:.1f} | {whole[0]:.2f} ({whole[1]:.2f}) | {their[0] / whole[0]:.2f} "
+              f"| {f['mean']:.2f} ({f['largest']:.1f}) |")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

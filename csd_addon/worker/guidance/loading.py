@@ -1,0 +1,130 @@
+"""The networks of a teacher from this disk: a folder in diffusers layout, or a single-file checkpoint.
+
+A single file is what trainers and model sites share of Stable Diffusion 1.5 and its fine-tunes: UNet, autoencoder and
+text encoder under their original names. Their sizes are in ``sd15/`` beside this file; the tokenizer and the
+ControlNets are folders. Nothing is ever downloaded, and no pickle is ever opened.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..control import JobFailure
+
+OUTLINE = Path(__file__).parent / "sd15"
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The loaded parts, frozen, in the teacher's arithmetic. vae: None for a model of pixels."""
+
+    unet: Any
+    vae: Any
+    text_encoder: Any
+    tokenizer: Any
+    scheduler: Any
+    controlnets: Mapping[str, Any]
+
+
+def load_networks(folders: Mapping[str, str], dtype: torch.dtype, use: Sequence[str]) -> Networks:
+    """folders: "root", a folder or a .safetensors file, and optionally "vae", "controlnet_depth", "controlnet_canny"
+    where these are not below the root. For a file: "tokenizer", and "outline" where it has another size than
+    Stable Diffusion 1.5.
+
+    use: the ControlNets that are wanted; those that are not there are left out. Raises ``JobFailure`` (kind
+    "teacher") naming the file that is missing or damaged.
+    """
+    root = Path(folders["root"])
+    places = {name: Path(folders.get(f"controlnet_{name}") or root / f"controlnet_{name}") for name in use}
+    controlnets = {name: _controlnet(place, dtype) for name, place in places.items() if place.is_dir()}
+    if root.is_file():
+        outline = Path(folders.get("outline", OUTLINE))
+        return replace(_from_file(root, Path(folders["tokenizer"]), outline, dtype), controlnets=controlnets)
+    return replace(_from_folder(root, Path(folders.get("vae") or root / "vae"), dtype), controlnets=controlnets)
+
+
+def _from_folder(root: Path, vae: Path, dtype: torch.dtype) -> Networks:
+    # Imported here: diffusers and transformers take seconds, and score and its tests need neither.
+    from diffusers import DDPMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    return Networks(
+        scheduler=_part(DDPMScheduler, root / "scheduler"),
+        tokenizer=_part(CLIPTokenizer, root / "tokenizer"),
+        text_encoder=_network(CLIPTextModel, root / "text_encoder", dtype),
+        unet=_network(UNet2DConditionModel, root / "unet", dtype),
+        vae=_vae(vae, dtype),
+        controlnets={},
+    )
+
+
+def _controlnet(folder: Path, dtype: torch.dtype) -> Any:
+    from diffusers import ControlNetModel
+
+    return _network(ControlNetModel, folder, dtype)
+
+
+def _vae(folder: Path, dtype: torch.dtype) -> Any:
+    """The autoencoder of the class that its own config names, or None for a model of pixels."""
+    import diffusers
+
+    if not folder.is_dir():
+        return None
+    try:
+        name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise JobFailure("teacher", f"The autoencoder's {folder / 'config.json'} is missing or damaged.") from error
+    if name not in ("AutoencoderKL", "AutoencoderTiny"):
+        raise JobFailure("teacher", f"The autoencoder in {folder} is a '{name}', which is not supported.")
+    return _network(getattr(diffusers, name), folder, dtype)
+
+
+def _part(kind: Any, folder: Path, **options: Any) -> Any:
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        raise JobFailure("teacher", f"The teacher's part {folder} can't be loaded: {error}") from error
+
+
+def _network(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        network = _part(kind, folder, torch_dtype=dtype, variant=_variant(folder), use_safetensors=True)
+    return _frozen(network)
+
+
+def _frozen(network: Any) -> Any:
+    return network.eval().requires_grad_(False)
+
+
+def _variant(folder: Path) -> str | None:
+    """"fp16" where only the half-precision files of a repository were fetched."""
+    plain = (*folder.glob("*.safetensors"), *folder.glob("*.safetensors.index.json"))
+    return "fp16" if plain and all(".fp16" in path.name for path in plain) else None
+
+
+def _from_file(file: Path, words: Path, outline: Path, dtype: torch.dtype) -> Networks:
+    from diffusers import StableDiffusionPipeline
+    from transformers import CLIPTokenizer
+
+    tokenizer = _part(CLIPTokenizer, words)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            pipeline = StableDiffusionPipeline.from_single_file(
+                str(file), config=str(outline), local_files_only=True, torch_dtype=dtype, safety_checker=None,
+                feature_extractor=None, tokenizer=tokenizer,
+            )  # fmt: skip
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
+        raise JobFailure(
+            "teacher", f"The checkpoint {file} can't be read as Stable Diffusion 1.5: {error}"
+        ) from error
+    networks = [_frozen(part) for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder)]
+    return Networks(*networks, pipeline.tokenizer, pipeline.scheduler, {})

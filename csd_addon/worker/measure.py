@@ -1,0 +1,96 @@
+"""How good a bake is: coverage, seams, texture against field at points all over the surface, overlap, what was unseen.
+
+Images are (H, W, 3) float32, sRGB-encoded, row 0 at the top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..core.atlas import sample_bilinear, seam_error
+from ..core.mesh import MeshData, Normalization
+from ..core.report import psnr
+from .bake import Atlas, SeenSurface, evaluate
+from .field.hashgrid import HashField
+
+# Surface points of the field-to-bake comparison.
+PROBES = 20_000
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Of one tile: how many texels have their centre in a chart, how many of them a sample, the overlap, and how many
+    of them no view saw."""
+
+    inside: int
+    filled: int
+    overlap: float
+    unseen: int = 0
+
+    @staticmethod
+    def of(atlas: Atlas, seen: SeenSurface | None = None) -> Filling:
+        filled = int((atlas.filled() & atlas.chart).sum())
+        inside, unseen = torch.from_numpy(atlas.chart.reshape(-1)), 0
+        for band in atlas.bands() if seen else ():
+            part = band.start + torch.nonzero(inside[atlas.texel(band)]).squeeze(1)
+            unseen += seen.count(atlas.points(part), atlas.triangle(part).numpy())
+        return Filling(int(atlas.chart.sum()), filled, atlas.overlap, min(unseen // atlas.samples**2, filled))
+
+
+def measure(
+    field: HashField, meshes: Mapping[int, MeshData], normalization: Normalization, images: Mapping[int, np.ndarray],
+    fillings: Sequence[Filling], seen: Mapping[int, SeenSurface] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The figures of a bake by tile. images: the values as they were written to the files. meshes: see ``probes``."""
+    places = list(probes(meshes, normalization))
+    wanted = []
+    for number, points, _ in places:
+        faces = _probed_faces(meshes[number], len(points))
+        wanted.append(evaluate(field, seen[number].moved(points, faces) if seen else points).numpy())
+    found = [sample_bilinear(images[number], uv) for number, _, uv in places]
+    return figures(meshes, images, fillings, np.concatenate(wanted), np.concatenate(found))
+
+
+def figures(
+    meshes: Mapping[int, MeshData], images: Mapping[int, np.ndarray], fillings: Sequence[Filling],
+    wanted: np.ndarray, found: np.ndarray,
+) -> dict[str, Any]:  # fmt: skip
+    """Coverage, seam error, PSNR of what was ``found`` against ``wanted`` at the probes, and overlap."""
+    mean, largest = seam_error(images, meshes)
+    return {
+        "coverage": sum(f.filled for f in fillings) / max(sum(f.inside for f in fillings), 1),
+        "seam_error": {"mean": mean, "max": largest},
+        "bake_psnr": psnr(wanted, found),
+        "overlap": max(f.overlap for f in fillings),
+        "unseen": sum(f.unseen for f in fillings) / max(sum(f.filled for f in fillings), 1),
+    }
+
+
+def probes(
+    meshes: Mapping[int, MeshData], normalization: Normalization
+) -> Iterator[tuple[int, torch.Tensor, np.ndarray]]:
+    """Points all over the surface, tile by tile: its number, ``surface_points``. meshes: its faces by tile."""
+    areas = {number: float(mesh.triangle_areas().sum()) for number, mesh in meshes.items()}
+    for number, mesh in meshes.items():
+        if count := round(PROBES * areas[number] / sum(areas.values())):
+            yield number, *surface_points(mesh, normalization, count)
+
+
+def surface_points(mesh: MeshData, normalization: Normalization, count: int) -> tuple[torch.Tensor, np.ndarray]:
+    """The same random points at every call, uniform by area: (count, 3) float32 unit-ball, (count, 2) UVs."""
+    face = _probed_faces(mesh, count)
+    share = np.random.default_rng(1).dirichlet((1, 1, 1), count)
+    positions = normalization.to_unit(mesh.positions)[mesh.triangles[face]]
+    points = torch.from_numpy(np.einsum("pk,pkc->pc", share, positions).astype(np.float32))
+    return points, np.einsum("pk,pkc->pc", share, mesh.corner_uvs[face])
+
+
+def _probed_faces(mesh: MeshData, count: int) -> np.ndarray:
+    """(count,) the faces of ``surface_points``."""
+    areas = mesh.triangle_areas()
+    return np.random.default_rng(0).choice(len(areas), count, p=areas / areas.sum())

@@ -1,0 +1,76 @@
+"""The diagnosis from a job folder to its figures, with a tiny teacher; and what each of its runs is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from csd_addon.core.diagnosis import VARIANTS
+from csd_addon.core.settings import JobSettings, Recipe, at, constant
+from csd_addon.jobs.folder import new_folder, write_json
+from csd_addon.protocol import Cancelled, Done
+from csd_addon.worker.control import Control
+from csd_addon.worker.diagnose import NEGATIVE, diagnose_job, recipe_of
+from tests import shapes
+from tests.worker.test_teacher import save_tiny
+
+PREFERENCES = {
+    "resolution": 64, "view_pool": 2, "views_per_step": 1, "levels": 2, "table_log2": 6, "coarsest": 4, "finest": 8,
+    "negative": "", "view_words": False, "close_up_share": 0.0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def job(tmp_path: Path):
+    root = save_tiny(tmp_path / "teacher")
+    (root / "csd.json").write_text(json.dumps({"recipe": PREFERENCES}), encoding="utf-8")
+    folder = new_folder(tmp_path)
+    shapes.cube().save(folder.mesh)
+    settings = JobSettings(prompt="red brick", preset="draft", iterations=2, device="cpu")
+    write_json(folder.job, {"settings": settings.to_json(), "teacher": {"root": str(root)}})
+    return folder
+
+
+def test_a_diagnosis_leaves_its_figures(job) -> None:
+    said: list = []
+    diagnose_job(job, Control(), said.append, False)
+    done = said[-1]
+    assert isinstance(done, Done) and len(done.report["claims"]) == 3 and len(done.report["runs"]) == 7
+    names = {Path(path).name for path in done.paths.values()}
+    assert names == {"diagnosis.json", "norms.csv", "norms.png", "results.csv", "sweep.png", "negatives.png"}
+    rows = (job.result / "norms.csv").read_text("utf-8").splitlines()
+    assert len(rows) == 1 + 7 * 2
+    with Image.open(job.result / "sweep.png") as sweep, Image.open(job.result / "negatives.png") as negatives:
+        assert sweep.width == negatives.width == 4 * 192 and sweep.height * 3 == negatives.height * 5
+    assert done.report["negative"] == NEGATIVE
+
+
+def test_a_diagnosis_can_be_cancelled(job) -> None:
+    control, said = Control(), []
+
+    def emit(message) -> None:
+        said.append(message)
+        if getattr(message, "name", "") == "sds_7.5":
+            control.request_cancel()
+
+    diagnose_job(job, control, emit, False)
+    assert isinstance(said[-1], Cancelled) and not any(job.result.iterdir())
+
+
+def test_the_runs_differ_in_their_rows_alone() -> None:
+    base = replace(Recipe(), negative="ugly", front=90.0, iterations=7, kappa=constant(0.3))
+    for variant in VARIANTS:
+        recipe, negative = recipe_of(base, variant, "")
+        assert negative == ("ugly" if variant.negative else "") == recipe.negative
+        assert at(recipe.kappa, 0.5) == 0 and (recipe.front, recipe.iterations) == (90.0, 7)
+        same = replace(
+            recipe, negative="ugly", kappa=base.kappa, w2=base.w2, sds_weight=base.sds_weight
+        )
+        assert same == base, variant.name
+    annealed = recipe_of(base, VARIANTS[-1], "other words")
+    assert annealed[1] == "other words" and [at(annealed[0].w2, p) for p in (0, 0.5, 1)] == [1, 0.5, 0]
+    assert recipe_of(replace(base, negative=""), VARIANTS[-1], "")[1] == NEGATIVE

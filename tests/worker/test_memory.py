@@ -1,0 +1,241 @@
+"""The memory policy: its numbers for Stable Diffusion 1.5, and that smaller pieces give the same step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from csd_addon.worker import memory
+from csd_addon.worker.control import JobFailure
+from csd_addon.worker.guidance.pullback import Encoded, clip_pixels
+from csd_addon.worker.guidance.teacher import DiffusionTeacher
+from csd_addon.worker.memory import Need, Plan, fit, is_out_of_memory, ladder, smaller
+from csd_addon.worker.synthesis import Synthesis
+from tests.worker.test_synthesis import RECIPE, colors, make_pool
+from tests.worker.test_teacher import inputs, load, save_tiny
+
+GB = 10**9
+# Stable Diffusion 1.5 with two ControlNets in 16 bits: UNet, two ControlNets, autoencoder, text encoder.
+WEIGHTS = 1_719_125_304 + 2 * 722_598_642 + 167_335_342 + 246_144_864
+
+
+def sd15(views: int, rows: int = 3) -> Need:
+    return Need.of(
+        views=views, rows=rows, resolution=512, supersample=1, latent=64, element=2, weights=WEIGHTS,
+        text_weights=246_144_864, encoder_width=128, unet_width=320, field_parameters=12_600_000,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("card", "views", "expected"),
+    [(24, 4, Plan(12, 4)), (24, 8, Plan(8, 8, text_on_cpu=True)), (12, 1, Plan(3, 1)),
+     (12, 4, Plan(2, 2, text_on_cpu=True)), (8, 1, Plan(3, 1)),
+     (8, 4, Plan(1, 1, recompute=True, text_on_cpu=True)), (6, 1, Plan(1, 1, recompute=True, text_on_cpu=True))],
+)  # fmt: skip
+def test_profiles_of_graphics_cards(card: int, views: int, expected: Plan) -> None:
+    need, free = sd15(views), (card - 0.5) * GB  # the desktop takes its share
+    for plan in ladder(views, 3):
+        print(f"{card} GB, {views} views: {need.bytes(plan) / GB:.2f} GB with {plan.words()}")
+    assert fit(need, int(free)) == expected
+
+
+def test_every_rung_takes_less_than_the_one_above() -> None:
+    for views in (1, 2, 4, 5, 8):
+        for rows in (1, 2, 3):
+            need = sd15(views, rows)
+            sizes = [need.bytes(plan) for plan in ladder(views, rows)]
+            assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == len(sizes)
+
+
+def test_what_fits_nowhere_gets_the_last_rung_and_what_is_unknown_the_first() -> None:
+    need = sd15(4)
+    assert fit(need, 10**9) == ladder(4, 3)[-1] and fit(need, None) == ladder(4, 3)[0]
+    assert smaller(ladder(4, 3)[-1], need) is None and smaller(ladder(4, 3)[0], need) == ladder(4, 3)[1]
+
+
+def test_signs_of_a_full_memory() -> None:
+    assert is_out_of_memory(MemoryError()) and is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    assert is_out_of_memory(caught.value), "the real message of this torch"
+    assert not is_out_of_memory(RuntimeError("shapes differ")) and not is_out_of_memory(ValueError())
+
+
+# --- The same numbers in smaller pieces --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("tiny") / "teacher")
+
+
+@pytest.fixture
+def teacher(folder: Path) -> DiffusionTeacher:
+    return load(folder)
+
+
+def test_noise_in_pieces_equals_noise_at_once(teacher: DiffusionTeacher) -> None:
+    images, t, conditions = inputs()
+    arguments = (
+        teacher.encode(images).repeat(3, 1, 1, 1), t.repeat(3), teacher.embed(["a", "b", "red", "brick", "", ""]),
+        [c.repeat(3, 1, 1, 1) for c in conditions], [1.0, 0.5],
+    )  # fmt: skip
+    whole = {shared: teacher.predict_noise(*arguments, shared_rows=shared) for shared in (1, 3)}
+    for plan in ladder(2, 3):
+        teacher.adopt(plan)
+        for shared, expected in whole.items():
+            error = float((teacher.predict_noise(*arguments, shared_rows=shared) - expected).abs().max())
+            print(f"{plan.noise_batch} at a time, {shared} rows shared: {error:.1e}, tolerance 1e-5")
+            assert error < 1e-5
+
+
+def test_shared_residuals_are_exact_for_the_first_row_alone(teacher: DiffusionTeacher) -> None:
+    images, t, conditions = inputs()
+    arguments = (
+        teacher.encode(images).repeat(2, 1, 1, 1), t.repeat(2), teacher.embed(["red brick"] * 2 + [""] * 2),
+        [c.repeat(2, 1, 1, 1) for c in conditions], [1.0, 1.0],
+    )  # fmt: skip
+    own, shared = teacher.predict_noise(*arguments), teacher.predict_noise(*arguments, shared_rows=2)
+    assert torch.allclose(own[:2], shared[:2], atol=1e-5)
+    assert float((own[2:] - shared[2:]).abs().max()) > 1e-4, "the other row hears another prompt's residuals"
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("piece", [1, 2, 3])
+def test_pull_back_in_pieces_equals_plain_backward(teacher: DiffusionTeacher, piece: int, recompute: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 3, 64, 64, generator=generator, requires_grad=True)
+    g = torch.randn(3, 4, 8, 8, generator=generator) * 1e-6
+    x = teacher.encode(images)
+    x.backward(g)
+    teacher.adopt(Plan(3, piece, recompute))
+    encoded = Encoded(teacher.encode, images, piece)
+    pixels = encoded.pull_back(g)
+    error = float((pixels - images.grad).abs().max() / images.grad.abs().max())
+    print(f"{piece} views at a time, recompute {recompute}: relative error {error:.1e}, tolerance 1e-5")
+    assert error < 1e-5 and torch.allclose(encoded.x, x, atol=1e-6) and not encoded.x.requires_grad
+    assert teacher._vae.encoder.gradient_checkpointing == recompute
+
+
+def test_a_small_gradient_survives_half_precision() -> None:
+    def encode(images: torch.Tensor) -> torch.Tensor:
+        return (images.half() * 0.5).float()
+
+    images = torch.rand(1, 3, 8, 8)
+    g = torch.full_like(images, 1e-9)
+    pixels = Encoded(encode, images, 1).pull_back(g)
+    assert torch.allclose(pixels, g / 2, rtol=1e-3, atol=0), "1e-9 is 0 in float16"
+
+
+def test_clipping_keeps_directions_and_never_raises_a_pixel() -> None:
+    generator = torch.Generator().manual_seed(0)
+    gradient = torch.randn(2, 3, 16, 16, generator=generator)
+    gradient[:, :, 0, 0] *= 50
+    gradient[:, :, :, 8:] = 0  # background: it does not count for the RMS
+    clipped = clip_pixels(gradient, 3.0)
+    before, after = gradient.norm(dim=1), clipped.norm(dim=1)
+    rms = gradient[0, :, :, :8].square().mean().sqrt()
+    print(f"largest channel {float(clipped[0].abs().max()):.3f}, limit {float(3 * rms):.3f}")
+    assert (after <= before * (1 + 1e-6)).all()
+    assert float(clipped[0].abs().max()) == pytest.approx(float(3 * rms), rel=1e-5)
+    cosine = torch.nn.functional.cosine_similarity(gradient[:, :, :, :8], clipped[:, :, :, :8], dim=1)
+    assert torch.allclose(cosine, torch.ones_like(cosine), atol=1e-5)
+    small = gradient.abs().amax(1) <= 3 * rms
+    assert torch.equal(clipped.permute(0, 2, 3, 1)[small], gradient.permute(0, 2, 3, 1)[small])
+    assert torch.equal(clip_pixels(gradient, 0), gradient) and not clip_pixels(gradient * 0, 3).any()
+
+
+# --- The loop ----------------------------------------------------------------------------------------------------
+
+SMALL = replace(RECIPE, iterations=4, resolution=64, views_per_step=3, view_pool=6, weighting="sigma2", negative="ugly",
+                w2=(0.0, 1.0, 0.5, 1.0), levels=3, table_log2=8)  # fmt: skip
+
+
+def make_loop(teacher: DiffusionTeacher, recipe=SMALL) -> Synthesis:
+    generator = torch.Generator().manual_seed(0)
+    pool = [
+        replace(view, conditions={name: view.conditions["depth"].half() for name in ("depth", "canny")})
+        for view in make_pool(generator, recipe)
+    ]
+    return Synthesis(
+        teacher, pool, recipe, prompt="red brick", negative="ugly", loss="csd", generator=generator
+    )
+
+
+def after(synthesis: Synthesis, steps: int) -> torch.Tensor:
+    for _ in range(steps):
+        assert synthesis.step()
+    return colors(synthesis)
+
+
+def test_every_rung_of_the_ladder_makes_the_same_step(teacher: DiffusionTeacher) -> None:
+    whole = after(make_loop(teacher), 1)
+    loop = make_loop(teacher)
+    need = loop.need()
+    print(f"{need.bytes(ladder(3, 3)[0]) / 1e6:.0f} MB estimated for the tiny teacher")
+    assert (need.views, need.rows) == (3, 3)
+    for plan in ladder(3, 3):
+        loop = make_loop(teacher)
+        loop.budget(need, plan)
+        error = float((after(loop, 1) - whole).abs().max())
+        print(f"{plan.words()}: {error:.1e}, tolerance 1e-4")
+        # Adam's first step is the sign of the gradient, so rounding may show a little.
+        assert error < 1e-4
+
+
+def test_when_the_memory_runs_out_the_same_step_is_made_in_smaller_pieces(teacher: DiffusionTeacher) -> None:
+    expected = after(make_loop(teacher), 3)
+    loop = make_loop(teacher)
+    loop.budget(loop.need(), ladder(3, 3)[0])
+    honest, refused = teacher._unet.forward, []
+
+    def forward(x, *arguments, **options):
+        if len(x) > 3 and loop.iteration >= 1:
+            refused.append(len(x))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return honest(x, *arguments, **options)
+
+    teacher._unet.forward = forward
+    found = after(loop, 3)
+    error = float((found - expected).abs().max())
+    print(f"refused batches {refused}; {loop.notes}; difference from the whole run {error:.1e}, tolerance 1e-3")
+    assert refused == [9, 9] and len(loop.notes) == 2 and error < 1e-3
+    assert loop.notes[0].startswith("The memory ran out at step 2; it goes on with")
+    assert loop.plan == Plan(3, 3, text_on_cpu=True)
+
+
+def test_when_nothing_is_left_to_save_it_is_said(teacher: DiffusionTeacher, tmp_path: Path) -> None:
+    loop = make_loop(teacher)
+    loop.budget(loop.need(), ladder(3, 3)[0])
+    before = colors(loop)
+
+    def forward(*arguments, **options):
+        raise MemoryError
+
+    teacher._unet.forward = forward
+    with pytest.raises(JobFailure, match="does not suffice for one view of 64 pixels") as caught:
+        loop.step()
+    assert caught.value.kind == "memory" and loop.plan == ladder(3, 3)[-1]
+    assert torch.equal(colors(loop), before)
+
+
+def test_another_error_is_not_taken_for_a_full_memory(teacher: DiffusionTeacher) -> None:
+    loop = make_loop(teacher)
+    loop.budget(loop.need(), ladder(3, 3)[0])
+
+    def forward(*arguments, **options):
+        raise RuntimeError("shapes differ")
+
+    teacher._unet.forward = forward
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        loop.step()
+    assert not loop.notes
+
+
+def test_the_estimate_knows_the_sizes_of_the_networks(teacher: DiffusionTeacher) -> None:
+    need = make_loop(teacher).need()
+    assert need.weights == teacher.held() and 0 < need.text_weights < need.weights
+    assert memory.free_bytes(torch.device("cpu")) > 10**8
