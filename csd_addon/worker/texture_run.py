@@ -9,7 +9,7 @@ import contextlib
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -32,8 +32,9 @@ from .bake import bake, build_atlas
 from .checkpoint import has_checkpoint, remove_checkpoint
 from .control import Control, JobFailure
 from .device import choose_device, peak_memory_mb
-from .guidance.prompts import suggested_words, unknown_words
-from .guidance.teacher import DiffusionTeacher, read_preferences, read_related, read_vocabulary
+from .guidance.preferences import read_preferences
+from .guidance.teacher import DiffusionTeacher
+from .guidance.vocabulary import told_unknown
 from .measure import Filling, measure
 from .memory import fit, free_bytes
 from .pacing import Pacing
@@ -210,33 +211,14 @@ class TextureRun:
         if plan != fit(need, None):
             self.warn(f"To fit into the memory of the device {device}, it works with {plan.words()}.")
 
-    def _warn_of_unknown_words(self, root: Path) -> None:
-        vocabulary, related = read_vocabulary(root), read_related(root)
-        unknown = unknown_words(self.words(), vocabulary) if vocabulary else []
-        if not unknown:
-            return
-        named = ", ".join(self.with_advice(root, word, vocabulary, related) for word in unknown)
-        self.warn(
-            f"The teacher '{self.settings.teacher}' does not know: {named}. It will follow the other words only; its "
-            f"vocabulary is in {root / 'README.md'}."
-        )
-
-    @staticmethod
-    def with_advice(root: Path, word: str, vocabulary: list[str], related: Mapping[str, str]) -> str:
-        """``word`` with the teacher beside this one that knows it, or else with what to write instead."""
-        for other in sorted(root.parent.glob("*/vocabulary.json")):
-            if not unknown_words(word, read_vocabulary(other.parent)):
-                return f"{word} (the teacher '{other.parent.name}' does)"
-        words = " or ".join(suggested_words(word, vocabulary, related))
-        return f"{word} (try: {words})" if words else word
-
     def _recipe(self) -> Recipe:
         root = self.teacher.root
         try:
             recipe = self.resolve(read_preferences(root))
         except ValueError as error:
             raise JobFailure("input", str(error)) from error
-        self._warn_of_unknown_words(root)
+        if sentence := told_unknown(root, self.settings.teacher, self.words()):
+            self.warn(sentence)
         for name in ("depth", "canny"):
             if name not in self.teacher.conditions:
                 self.warn(f"The teacher '{self.settings.teacher}' has no {name} ControlNet; the run goes without it.")

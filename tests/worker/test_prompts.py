@@ -13,7 +13,7 @@ from csd_addon.core.mesh import Normalization
 from csd_addon.core.settings import JobSettings, resolve
 from csd_addon.core.views import View
 from csd_addon.jobs.folder import read_json
-from csd_addon.worker.guidance.prompts import PromptCache, suggested_words, text_for, unknown_words, view_word
+from csd_addon.worker.guidance.prompts import PromptCache, text_for, view_word
 from csd_addon.worker.render.surface import Surface
 from csd_addon.worker.render.views import sample_pool
 from csd_addon.worker.synthesis import Synthesis
@@ -79,20 +79,6 @@ def test_text_row_gets_view_and_close_up_words_as_the_recipe_says() -> None:
     silent = replace(recipe, view_words=False)
     assert text_for("brick", view, silent, close_up=False) == "brick"
     assert text_for("brick", view, replace(silent, close_up_words=""), close_up=True) == "brick"
-
-
-def test_unknown_words_once_each_in_order_without_stop_words() -> None:
-    known = ["red", "brick", "close-up"]
-    assert unknown_words("A red BRICK with a Zeppelin, zeppelin of käse", known) == ["zeppelin", "käse"]
-    assert unknown_words("red close-up", known) == []
-
-
-def test_an_unknown_word_is_answered_by_its_meaning_or_else_by_its_spelling() -> None:
-    known, related = ["red", "brick", "bricks", "wood"], {"mahogany": "dark brown wood", "brik": "wood"}
-    assert suggested_words("mahogany", known, related) == ["dark brown wood"]
-    assert suggested_words("brik", known, related) == ["wood"]
-    assert suggested_words("brcik", known, {}) == ["brick"]
-    assert suggested_words("zeppelin", known, related) == []
 
 
 def test_each_text_is_embedded_once() -> None:

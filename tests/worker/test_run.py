@@ -17,7 +17,6 @@ from csd_addon.jobs.folder import JobFolder, new_folder, read_json, write_json
 from csd_addon.protocol import Cancelled, Done, Phase, Preview, Progress, Warning
 from csd_addon.worker.control import Control, JobFailure
 from csd_addon.worker.run import run_job
-from csd_addon.worker.texture_run import TextureRun
 from tests import shapes
 
 MINI = Path(__file__).parents[2] / "csd_addon" / "teachers" / "mini"
@@ -320,17 +319,3 @@ def test_a_source_of_another_mesh_is_a_sentence(tmp_path: Path) -> None:
 def test_bad_words_of_an_edit_are_refused_by_the_worker_too(tmp_path: Path, change: dict, words: str) -> None:
     with pytest.raises(JobFailure, match=words):
         run(edit_folder(tmp_path, **change))
-
-
-@pytest.mark.parametrize(
-    ("word", "answer"),
-    [("lava", "lava (the teacher 'broad' does)"), ("mahogany", "mahogany (try: dark brown wood)"),
-     ("brik", "brik (try: brick or bricks)"), ("zeppelin", "zeppelin")],
-)  # fmt: skip
-def test_an_unknown_word_comes_with_advice(word: str, answer: str, tmp_path: Path) -> None:
-    for name, words in (("mini", ["brick", "bricks"]), ("broad", ["lava"])):
-        (tmp_path / name).mkdir()
-        vocabulary = {"words": words, "related": {"mahogany": "dark brown wood"}}
-        write_json(tmp_path / name / "vocabulary.json", vocabulary)
-    root = tmp_path / "mini"
-    assert TextureRun.with_advice(root, word, ["brick", "bricks"], {"mahogany": "dark brown wood"}) == answer

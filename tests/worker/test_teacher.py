@@ -11,7 +11,8 @@ from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, UNet2DCondi
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from csd_addon.worker.control import JobFailure
-from csd_addon.worker.guidance.teacher import DiffusionTeacher, read_preferences, to_noise
+from csd_addon.worker.guidance.preferences import read_preferences
+from csd_addon.worker.guidance.teacher import DiffusionTeacher, to_noise
 
 MINI_TOKENIZER = Path(__file__).parents[2] / "csd_addon" / "teachers" / "mini" / "tokenizer"
 CPU = torch.device("cpu")
