@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.blender.conftest import Run, in_clean_profile
+from tests.blender.conftest import END, Run, in_clean_profile
 
 # Runs in the installed Blender, which is told to stay offline.
 LIFE = """
@@ -145,7 +145,6 @@ def test_blender_installs_from_the_repositorys_address(blender: str, address: st
 WINDOW = """
 import json, os, sys, traceback
 import bpy
-bpy.context.preferences.view.show_splash = False
 FOLDER = sys.argv[-1]
 package = next(n for n in sys.modules if n.endswith(".csd_texture"))
 found = {}
@@ -176,21 +175,6 @@ def steps():
         found["asked"] = sorted(bpy.ops.csd.install_runtime("INVOKE_DEFAULT"))
     yield 1.0
     shot("2-consent")
-
-walk = steps()
-
-def tick():
-    try:
-        return next(walk)
-    except StopIteration:
-        pass
-    except BaseException:
-        found["traceback"] = traceback.format_exc()
-    with open(f"{FOLDER}/found.json", "w") as stream:
-        json.dump(found, stream)
-    bpy.ops.wm.quit_blender()
-
-bpy.app.timers.register(tick, first_interval=1.0, persistent=True)
 """
 
 
@@ -201,7 +185,7 @@ def test_the_preferences_in_a_window(blender: str, archive: Path, tmp_path: Path
     run = in_clean_profile(blender, tmp_path / "profile", CSD_TEXTURE_HOME=str(tmp_path / "home"), **unset)
     install(run, archive)
     script = tmp_path / "window.py"
-    script.write_text(WINDOW, encoding="utf-8")
+    script.write_text(WINDOW + END, encoding="utf-8")
     shots = tmp_path / "shots"
     shots.mkdir()
     done = run("gui", "--python", script, "--", shots)
