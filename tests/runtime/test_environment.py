@@ -109,7 +109,7 @@ def test_two_processes_build_it_once(toy: Toy, tmp_path: Path) -> None:
     with child(tmp_path, act="pass") as first, child(tmp_path, act="pass") as second:
         said = [process.communicate(timeout=180)[0].split() for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0]
-    builders = [phases for phases in said if phases != ["ready"]]
+    builders = [phases for phases in said if "make" in phases]
     assert len(builders) == 1, said  # the other waited and found it ready
     assert environment.state(toy.plan, "1") == "ready"
 
