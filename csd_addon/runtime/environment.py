@@ -167,9 +167,8 @@ def inspect(directory: Path, digests: Set[str], stamp: str, modules: Sequence[st
 def _is_there(directory: Path, module: str) -> bool:
     """Whether ``module`` lies in the environment, as a folder or a file. An import would take seconds."""
     packages = "Lib/site-packages" if os.name == "nt" else "lib/python3*/site-packages"
-    return any(
-        True for name in (f"{module}/__init__.py", f"{module}.py") for _ in directory.glob(f"{packages}/{name}")
-    )
+    # Any suffix: bpy is a compiled ``bpy/__init__.so``.
+    return any(True for name in (f"{module}/__init__.*", f"{module}.*") for _ in directory.glob(f"{packages}/{name}"))
 
 
 def _marker(digest: str, stamp: str) -> dict[str, str]:

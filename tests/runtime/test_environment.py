@@ -93,6 +93,11 @@ def test_a_lost_interpreter_or_a_spoilt_marker_is_not_ready(toy: Toy) -> None:
     assert environment.state(toy.plan, "1") == "ready"
     packages.unlink()
     assert environment.state(toy.plan, "1") == "broken", "somebody deleted the package"
+    (packages.parent / "csd_toy-1.0.dist-info").mkdir()
+    (packages.parent / "csd_toy").mkdir()
+    assert environment.state(toy.plan, "1") == "broken", "its list of files and its empty folder are not the package"
+    (packages.parent / "csd_toy" / "__init__.so").touch()
+    assert environment.state(toy.plan, "1") == "ready", "compiled, as bpy is"
 
 
 def test_a_killed_installation_is_noticed_and_made_anew(toy: Toy, tmp_path: Path) -> None:
