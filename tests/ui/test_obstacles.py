@@ -234,7 +234,7 @@ def test_own_values_begin_with_what_would_be_used_and_reach_the_job() -> None:
     expert = read_settings(scene, "texture").validate().expert
     print(expert)
     assert expert["t_max"] == pytest.approx([0.0, 0.6, 0.4, 1.0])
-    assert expert["kappa"] == pytest.approx([0.0, 0.05, 0.35, 1.0])
+    assert expert["kappa"] == pytest.approx([0.0, 0.04, 0.28, 1.0])
     assert expert["elevation"] == [-45, 80] and expert["view_words"] is False
     scene.csd.guidance.w2 = (0.7, 0.1)
     assert read_settings(scene, "texture").expert["w2"] == pytest.approx([0.0, 0.7, 0.1, 1.0])
@@ -252,3 +252,13 @@ def test_durations_read_like_durations() -> None:
     said = [progress.duration(seconds) for seconds in (0.4, 59.2, 60, 3599, 7261)]
     assert said == ["0 s", "59 s", "1 min 0 s", "59 min 59 s", "2 h 1 min"]
     assert np.isclose(progress.share(SimpleNamespace(iteration=1, of=4)), 0.25)
+
+
+@pytest.mark.parametrize("typed", ["//loras/x.safetensors", "loras/x.safetensors"])
+def test_the_panels_lora_is_found_from_the_file(typed: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
+    bpy.context.scene.csd.lora = f"{typed}:0.8"
+    assert read_settings(bpy.context.scene, "texture").lora == f"{tmp_path / 'loras' / 'x.safetensors'}:0.8"
+    bpy.context.scene.csd.lora = ""
+    assert read_settings(bpy.context.scene, "texture").lora == ""
