@@ -1,6 +1,7 @@
 """``python3 -m csd_addon diagnose``: the paper's diagnostics on one mesh (``worker/diagnose.py``).
 
-Blender reads the mesh, as for a texture of one step; then the worker alone makes the runs, in that job's folder.
+Blender reads the mesh, as for a texture of one step; then the worker alone makes the runs, in that job's folder. All
+of this happens in a folder of its own name inside of the output folder, so nothing that lies there is touched.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,14 +26,20 @@ Say = Callable[[str], None]
 
 
 def export_request(request: Request) -> Request:
-    """The request that only brings the mesh into a job folder: a texture of one step, thrown away afterwards."""
+    """The request that only brings the mesh into a job folder: a texture of one step, thrown away afterwards.
+
+    Makes a folder for it in ``request.output``, which must exist.
+    """
     settings = replace(request.settings, iterations=1, size=64)
-    return replace(request, output=str(Path(request.output) / "export"), settings=settings)
+    return replace(request, output=tempfile.mkdtemp(prefix="diagnosis-", dir=request.output), settings=settings)
 
 
-def run(request: Request, python: Path, paths: Paths, message: Message, say: Say) -> int:
-    """Make the runs for an exported ``request``; returns the exit code. The files come into ``request.output``."""
-    job = _job(request)
+def run(request: Request, export: Request, python: Path, paths: Paths, message: Message, say: Say) -> int:
+    """Make the runs; returns the exit code. The files come into ``request.output``.
+
+    export: what ``export_request`` made of ``request``, carried out; its folder goes when all is well.
+    """
+    job = _job(export)
     body = read_json(job.job)
     settings = {**body["settings"], "iterations": request.settings.iterations, "size": request.settings.size}
     write_json(job.job, {**body, "settings": settings})
@@ -44,15 +52,15 @@ def run(request: Request, python: Path, paths: Paths, message: Message, say: Say
         return 4
     for path in map(Path, last["paths"].values()):
         shutil.copyfile(path, Path(request.output) / path.name)
-    shutil.rmtree(Path(export_request(request).output))
+    shutil.rmtree(export.output)
     for claim in last["report"]["claims"]:
         say(f"{'SHOWS' if claim['shows'] else 'DOES NOT SHOW'}: {claim['claim']} ({claim['figures']}).")
     say(f"Done: look at {Path(request.output) / 'sweep.png'}, negatives.png, norms.png and results.csv there.")
     return 0
 
 
-def _job(request: Request) -> JobFolder:
-    folder = JobFolder(export_request(request).jobs)
+def _job(export: Request) -> JobFolder:
+    folder = JobFolder(export.jobs)
     if not folder.job.is_file():
         names = ", ".join(sorted(path.name for path in folder.path.iterdir() if path.is_dir()))
         raise ValueError(f"A diagnosis is of one mesh, the file has several: choose one with --object ({names}).")

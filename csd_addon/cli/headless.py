@@ -77,9 +77,13 @@ class _Session:
         else:
             open_file(Path(self.request.file))
         objects = find_objects(list(self.request.objects))
+        folders = [self._folder(obj.name, alone=len(objects) == 1) for obj in objects]
+        if not self.request.resume:
+            # All of them before the first begins: a resumed run takes what has a report for finished.
+            for folder in folders:
+                _clear(folder)
         reports = {}
-        for obj in objects:
-            folder = self._folder(obj.name, alone=len(objects) == 1)
+        for obj, folder in zip(objects, folders, strict=True):
             code, report = self._texture(obj, folder)
             if code:
                 return code
@@ -92,8 +96,6 @@ class _Session:
 
     def _texture(self, obj: bpy.types.Object, folder: JobFolder) -> tuple[int, dict[str, Any]]:
         """Texture one object; returns an exit code and the report."""
-        if not self.request.resume:
-            _clear(folder)
         self._say(encode(Phase("read", f"Reading {obj.name}")))
         task = driver.prepare(obj, self.request.settings, folder)
         write_json(self.request.saved, self.request.to_json())

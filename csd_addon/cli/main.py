@@ -131,9 +131,7 @@ def _run(request: Request, screen: _Screen) -> int:
         return session.run(request, command, python, screen.message)
     finally:
         screen.line.close()
-        for folder in created:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        _remove_empty(created)
 
 
 def _require_writable(output: Path) -> list[Path]:
@@ -147,6 +145,12 @@ def _require_writable(output: Path) -> list[Path]:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ValueError(f"The output folder {output} can't be written ({reason}); choose another.") from error
     return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _doctor(words: argparse.Namespace, screen: _Screen) -> int:
@@ -168,13 +172,16 @@ def _runtime(words: argparse.Namespace, screen: _Screen) -> int:
 
 def _diagnose(words: argparse.Namespace, screen: _Screen) -> int:
     request = job_request(argparse.Namespace(**{**vars(words), "command": "texture"}))
-    if code := _run(diagnose.export_request(request), screen):
-        return code
-    paths = Paths(default_base())
+    created = _require_writable(Path(request.output))
+    export, paths = diagnose.export_request(request), Paths(default_base())
     try:
-        return diagnose.run(request, session.worker_python(paths, screen.setup), paths, screen.message, screen.write)
+        if code := _run(export, screen):
+            return code
+        python = session.worker_python(paths, screen.setup)
+        return diagnose.run(request, export, python, paths, screen.message, screen.write)
     finally:
         screen.line.close()
+        _remove_empty([Path(export.output), *created])
 
 
 def _teacher(words: argparse.Namespace, screen: _Screen) -> int:

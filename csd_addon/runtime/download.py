@@ -8,6 +8,7 @@ proxy settings hold (``urllib``). A redirect may lead to https alone, from http 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import http.client
 import json
@@ -34,6 +35,8 @@ PAUSE_SECONDS = 1.0
 CHUNK = 2**18
 # Left free on the disk besides the file itself.
 RESERVE = 256 * 2**20
+# How the system says that this disk or folder takes no more; Windows lacks one of them.
+_NO_ROOM = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EROFS")} - {None}
 
 # (bytes of this file that are on the disk, its length)
 OnBytes = Callable[[int, int], None]
@@ -159,8 +162,13 @@ def _receive(wanted: Wanted, address: str, on_bytes: OnBytes) -> str | None:
         with error:
             _require_complete(error, wanted, have)
             on_bytes(have, have)
-            return None
+            return redirects.announced or _announced(error.headers)
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise DownloadFailed(
+                f"{wanted.part} can't be written ({error.strerror}): make room on its disk, allow writing there, or "
+                "choose another folder."
+            ) from error
         raise _Broken(f"did not answer or broke off ({_reason(error)})") from error
 
 

@@ -1,8 +1,13 @@
-"""What the artist asked of the running job. Set by the thread that listens to Blender, read by the loop."""
+"""What the artist asked of the running job, set by the thread that listens to Blender and read by the loop; and
+how a job fails. No torch: the fake worker has none.
+"""
 
 from __future__ import annotations
 
 import threading
+
+# What a plain RuntimeError of torch says when the memory is full: the processor's, then a Mac's.
+_FULL = ("DefaultCPUAllocator: can't allocate", "MPS backend out of memory")
 
 
 class Control:
@@ -40,3 +45,11 @@ class JobFailure(Exception):
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__(sentence)
         self.kind = kind
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that the device or this process has no memory left."""
+    # ``torch.OutOfMemoryError`` by its name.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL)

@@ -39,6 +39,8 @@ SHOWN = [View(azimuth, 15, framing_distance(35, 0.95), 35) for azimuth in (0, 90
 EDGE, LABEL = 192, 28
 # Noise levels (shares of the teacher's steps) at which the finished views are judged, and how many views.
 LEVELS, JUDGED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), 8
+# What a diagnosis leaves; "norms.png" only where there is something to plot.
+OUTPUTS = ("diagnosis.json", "norms.csv", "results.csv", "norms.png", "sweep.png", "negatives.png")
 # Words for a negative prompt where neither the artist nor the teacher names any.
 NEGATIVE = "plain gray"
 
@@ -116,7 +118,7 @@ class Diagnosis(TextureRun):
         """How much better the prompt explains the views than no prompt; see ``core.diagnosis``."""
         generator = torch.Generator().manual_seed(0)
         views = self.pool[:: max(1, len(self.pool) // JUDGED)][:JUDGED]
-        x = self.teacher.encode(composite(views, synthesis.colors(views), torch.full((len(views), 3), 0.5)))
+        x = self.teacher.encode_still(composite(views, synthesis.colors(views), torch.full((len(views), 3), 0.5)))
         gains = []
         for share in LEVELS:
             t = torch.full((len(x),), round(share * (len(self.teacher.alphas_cumprod) - 1)), device=x.device)
@@ -156,7 +158,8 @@ class Diagnosis(TextureRun):
             "teacher": self.settings.teacher, "warnings": self.warnings,
         }  # fmt: skip
         write_json(result / "diagnosis.json", body)
-        paths = {path.name: str(path) for path in sorted(result.iterdir()) if path.suffix in (".png", ".csv", ".json")}
+        # The folder also holds the result of the texture that brought the mesh here.
+        paths = {name: str(result / name) for name in OUTPUTS if (result / name).is_file()}
         self._emit(Done(paths, read_json(result / "diagnosis.json")))
 
 

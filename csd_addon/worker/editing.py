@@ -105,7 +105,8 @@ class Editing(Synthesis):
         progress = self.iteration / self.recipe.iterations
         here, there = score.dds(at(self.recipe.w1, progress), at(self.recipe.kappa, progress))
         g, norms = self.score(views, x, t, noise, here)
-        behind, _ = self.score(views, self.teacher.encode(_source_images(views, backgrounds)), t, noise, there)
+        source = self.teacher.encode_still(_source_images(views, backgrounds))
+        behind, _ = self.score(views, source, t, noise, there)
         return g + behind, norms
 
     def penalty(  # type: ignore[override]

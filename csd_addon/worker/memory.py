@@ -1,4 +1,4 @@
-"""How much memory a step takes, and how to take less: pure numbers, no device is touched but by ``free_bytes``.
+"""How much memory a step takes, and how to take less: pure numbers, but for ``free_bytes`` and ``empty_cache``.
 
 A step's two large consumers are the networks that predict the noise (rows x views samples, no gradient) and the
 encoder of the autoencoder (views images, with everything that its backward needs). Both can work in smaller pieces;
@@ -120,20 +120,25 @@ def smaller(plan: Plan, need: Need) -> Plan | None:
     return plans[below] if below < len(plans) else None
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that the device or this process has no memory left."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate" in str(error)
-
-
 def free_bytes(device: torch.device) -> int | None:
-    """What the device has left for us, None where it does not say. What this process holds already is not free."""
+    """What the device has left for us, None where it does not say.
+
+    This process's tensors are not free; what torch holds for the next ones without using it is.
+    """
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
     if device.type == "mps":
-        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+        return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
     return _available_memory()
+
+
+def empty_cache(device: torch.device) -> None:
+    """Give back what torch holds without using it, so that it can be had in other pieces."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def _available_memory() -> int | None:

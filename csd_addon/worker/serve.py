@@ -32,7 +32,7 @@ from ..protocol import (
     encode,
     version_mismatch,
 )  # fmt: skip
-from .control import Control, JobFailure
+from .control import Control, JobFailure, is_out_of_memory
 
 Emit = Callable[[Message], None]
 RunJob = Callable[[JobFolder, Control, Emit, bool], None]
@@ -103,7 +103,7 @@ def _as_message(error: Exception, folder: JobFolder) -> Error:
     detail = traceback.format_exc()
     if isinstance(error, JobFailure):
         return Error(error.kind, str(error), detail)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return Error("memory", "The device ran out of memory: choose a smaller texture size or preset.", detail)
     if isinstance(error, OSError):
         return Error("disk", f"Reading or writing the job folder failed: {error}.", detail)

@@ -17,13 +17,13 @@ import torch
 
 from ..core.settings import Recipe, at
 from .checkpoint import load_checkpoint, save_checkpoint
-from .control import Control, JobFailure
+from .control import Control, JobFailure, is_out_of_memory
 from .field.hashgrid import HashField, Level, TextureField, level_table
 from .guidance import score
 from .guidance.prompts import PromptCache, text_for
 from .guidance.pullback import Encoded, clip_pixels
 from .guidance.teacher import DiffusionTeacher
-from .memory import Need, Plan, is_out_of_memory, smaller
+from .memory import Need, Plan, empty_cache, smaller
 from .render.views import PooledView
 
 # Seconds between two checkpoints.
@@ -118,8 +118,7 @@ class Synthesis:
         return None
 
     def _take_smaller_pieces(self) -> None:
-        if self.teacher.device.type == "cuda":
-            torch.cuda.empty_cache()
+        empty_cache(self.teacher.device)
         plan = smaller(self.plan, self._need) if self.plan and self._need else None
         if plan is None or self._need is None:
             raise JobFailure(

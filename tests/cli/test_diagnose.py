@@ -30,14 +30,17 @@ DONE = '{"type": "done", "paths": {"sweep.png": str(result)}, "report": {"claims
 
 
 @pytest.fixture
-def request_of(tmp_path: Path) -> Request:
-    """A request whose mesh has been exported."""
+def exported(tmp_path: Path) -> tuple[Request, Request]:
+    """A request and that of its export, whose mesh is there. The output folder holds another run's files."""
     request = Request("/chair.obj", str(tmp_path / "out"), JobSettings(prompt="red brick", iterations=50))
+    (tmp_path / "out" / "export").mkdir(parents=True)
+    for name in ("report.json", "export/scene.glb"):
+        (tmp_path / "out" / name).write_text("the artist's", encoding="utf-8")
     export = diagnose.export_request(request)
     assert export.settings.iterations == 1 and export.settings.prompt == "red brick"
     job = JobFolder(export.jobs).create()
     write_json(job.job, {"settings": export.settings.to_json(), "teacher": {"root": "mini"}})
-    return request
+    return request, export
 
 
 def stand_in(tmp_path: Path, *, shows: bool = True, last: str = DONE) -> Path:
@@ -49,13 +52,16 @@ def stand_in(tmp_path: Path, *, shows: bool = True, last: str = DONE) -> Path:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script with a shebang")
 @pytest.mark.parametrize("shows", [True, False])
-def test_figures_and_verdicts_come_out(tmp_path: Path, request_of: Request, shows: bool) -> None:
+def test_figures_and_verdicts_come_out(tmp_path: Path, exported: tuple[Request, Request], shows: bool) -> None:
     messages: list[dict] = []
     said: list[str] = []
     python = stand_in(tmp_path, shows=shows)
-    assert diagnose.run(request_of, python, Paths(tmp_path / "home"), messages.append, said.append) == 0
-    out = Path(request_of.output)
-    assert (out / "sweep.png").read_bytes() == b"picture" and not (out / "export").exists()
+    assert diagnose.run(*exported, python, Paths(tmp_path / "home"), messages.append, said.append) == 0
+    out = tmp_path / "out"
+    assert {p.name for p in out.iterdir()} == {"asked.json", "sweep.png", "report.json", "export"}
+    assert (out / "sweep.png").read_bytes() == b"picture"
+    for name in ("report.json", "export/scene.glb"):
+        assert (out / name).read_text(encoding="utf-8") == "the artist's"
     assert said[0].startswith("SHOWS: One" if shows else "DOES NOT SHOW: One") and "2 / 1" in said[0]
     assert [m["type"] for m in messages] == ["progress", "done"]
     word, job = read_list(out)
@@ -67,26 +73,28 @@ def read_list(out: Path) -> list:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script with a shebang")
-def test_a_failed_diagnosis_keeps_the_exported_job(tmp_path: Path, request_of: Request) -> None:
+def test_a_failed_diagnosis_keeps_the_exported_job(tmp_path: Path, exported: tuple[Request, Request]) -> None:
     messages: list[dict] = []
     python = stand_in(tmp_path, last='{"type": "error", "kind": "teacher", "sentence": "No.", "detail": ""}')
-    assert diagnose.run(request_of, python, Paths(tmp_path / "home"), messages.append, print) == 4
-    assert messages[-1]["sentence"] == "No." and (Path(request_of.output) / "export").is_dir()
+    assert diagnose.run(*exported, python, Paths(tmp_path / "home"), messages.append, print) == 4
+    assert messages[-1]["sentence"] == "No." and Path(exported[1].output).is_dir()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script with a shebang")
-def test_a_worker_that_dies_is_told(tmp_path: Path, request_of: Request) -> None:
+def test_a_worker_that_dies_is_told(tmp_path: Path, exported: tuple[Request, Request]) -> None:
     messages: list[dict] = []
     python = stand_in(tmp_path, last='{"type": "phase", "name": "load"}')
-    assert diagnose.run(request_of, python, Paths(tmp_path / "home"), messages.append, print) == 4
-    assert "ended without a result" in messages[-1]["sentence"] and str(request_of.output) in messages[-1]["sentence"]
+    assert diagnose.run(*exported, python, Paths(tmp_path / "home"), messages.append, print) == 4
+    assert "ended without a result" in messages[-1]["sentence"] and exported[1].output in messages[-1]["sentence"]
 
 
 def test_a_file_of_several_meshes_needs_a_choice(tmp_path: Path) -> None:
     request = Request("/room.blend", str(tmp_path / "out"), JobSettings(prompt="red brick"))
+    (tmp_path / "out").mkdir()
+    export = diagnose.export_request(request)
     for name in ("Chair", "Table"):
-        job = JobFolder(diagnose.export_request(request).jobs / name).create()
+        job = JobFolder(export.jobs / name).create()
         write_json(job.job, {})
     with pytest.raises(ValueError, match=r"choose one with --object \(Chair, Table\)"):
-        diagnose.run(request, tmp_path, Paths(tmp_path), print, print)
+        diagnose.run(request, export, tmp_path, Paths(tmp_path), print, print)
     assert read_json(job.job) == {}

@@ -121,6 +121,17 @@ def test_a_part_that_is_whole_already_only_needs_its_check(tmp_path: Path, serve
     assert fetch(goal, quiet) == SUM
 
 
+def test_a_whole_part_is_held_against_the_sum_that_the_server_announces(tmp_path: Path, server: str) -> None:
+    trick(lambda h: h.answer(b"", 302, Location=f"{server}/good", X_Linked_Etag=f'"{SUM}"'))
+    goal = wanted(tmp_path, f"{server}/bad", sha256=None)
+    goal.part.write_bytes(BODY[::-1])
+    with pytest.raises(DownloadFailed, match="its sha256"):
+        fetch(goal, quiet)
+    assert not goal.target.exists() and not goal.part.exists()
+    goal.part.write_bytes(BODY)
+    assert fetch(goal, quiet) == SUM
+
+
 def test_a_part_longer_than_the_file_is_begun_again(tmp_path: Path, server: str) -> None:
     goal = wanted(tmp_path, f"{server}/good")
     goal.part.write_bytes(BODY + b"more")
@@ -272,6 +283,15 @@ def test_nobody_there_and_no_web_address_are_told(tmp_path: Path, server: str) -
         fetch(wanted(tmp_path, "http://127.0.0.1:9/x"), quiet)
     with pytest.raises(DownloadFailed, match="no http or https"):
         fetch(wanted(tmp_path, "file:///etc/hostname"), quiet)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+def test_a_disk_that_fills_up_is_told_at_once_and_no_server_is_blamed(tmp_path: Path, server: str) -> None:
+    goal = wanted(tmp_path, f"{server}/good", f"{server}/good")
+    goal.part.symlink_to("/dev/full")
+    with pytest.raises(DownloadFailed, match=r"file\.bin\.part can't be written \(No space left on device\)") as caught:
+        fetch(goal, quiet)
+    assert "127.0.0.1" not in str(caught.value) and len(Hostile.asked) == 1
 
 
 def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path: Path) -> None:

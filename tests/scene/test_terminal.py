@@ -190,6 +190,23 @@ def test_what_was_finished_before_an_interruption_is_not_made_again(tmp_path: Pa
     assert set(read_json(tmp_path / "out" / "report.json")["objects"]) == {"Seat", "Back/rest"}
 
 
+def test_a_resumed_run_takes_no_texture_of_an_older_run(tmp_path: Path) -> None:
+    source = scene_file(tmp_path)
+    assert headless(source, tmp_path)[0] == 0
+    settings = JobSettings(prompt="mossy stone", size=64, iterations=100)
+    request = Request(str(source), str(tmp_path / "out"), settings, ("Seat", "Back/rest"))
+    with start_headless(request, tmp_path) as child:
+        next(m for m in messages(child.stdout) if m["type"] == "progress")
+        child.stdin.write("cancel\n")
+        child.stdin.flush()
+        assert child.wait(SECONDS) == 130
+    with start_headless(request.resumed(), tmp_path) as child:
+        said = list(messages(child.stdout))
+        assert child.wait(SECONDS) == 0, said
+    reports = read_json(tmp_path / "out" / "report.json")["objects"]
+    assert {name: report["iterations"] for name, report in reports.items()} == {"Seat": 100, "Back/rest": 100}
+
+
 @LINUX
 def test_the_worker_goes_when_blender_is_killed(tmp_path: Path) -> None:
     settings = JobSettings(prompt="red brick", size=64, iterations=100_000)

@@ -52,6 +52,8 @@ class WordTeacher(GaussianTeacher):
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         return images
 
+    encode_still = encode
+
     def embed(self, texts) -> torch.Tensor:
         return torch.cat([self.prompt(MEANS[text], DEVIATION) for text in texts]).float()
 

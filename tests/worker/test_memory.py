@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from csd_addon.jobs.folder import JobFolder
 from csd_addon.worker import memory
-from csd_addon.worker.control import JobFailure
+from csd_addon.worker.control import JobFailure, is_out_of_memory
 from csd_addon.worker.guidance.pullback import Encoded, clip_pixels
 from csd_addon.worker.guidance.teacher import DiffusionTeacher
-from csd_addon.worker.memory import Need, Plan, fit, is_out_of_memory, ladder, smaller
+from csd_addon.worker.memory import Need, Plan, fit, ladder, smaller
+from csd_addon.worker.serve import _as_message
 from csd_addon.worker.synthesis import Synthesis
 from tests.worker.test_synthesis import RECIPE, colors, make_pool
 from tests.worker.test_teacher import inputs, load, save_tiny
@@ -62,6 +64,30 @@ def test_signs_of_a_full_memory() -> None:
         torch.empty(2**60)
     assert is_out_of_memory(caught.value), "the real message of this torch"
     assert not is_out_of_memory(RuntimeError("shapes differ")) and not is_out_of_memory(ValueError())
+    on_a_mac = RuntimeError("MPS backend out of memory (MPS allocated: 17.03 GB, other allocations: 1.05 GB)")
+    assert is_out_of_memory(on_a_mac)
+    assert [_as_message(e, JobFolder(Path())).kind for e in (on_a_mac, caught.value)] == ["memory"] * 2
+
+
+def test_what_torch_holds_without_using_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 * GB, 12 * GB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 5 * GB)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 4 * GB)
+    assert memory.free_bytes(torch.device("cuda")) == 4 * GB
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 12 * GB)
+    monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: 4 * GB)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 9 * GB)
+    assert memory.free_bytes(torch.device("mps")) == 8 * GB
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_what_torch_holds_without_using_it_is_given_back(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for backend in ("cuda", "mps"):
+        monkeypatch.setattr(getattr(torch, backend), "empty_cache", lambda name=backend: asked.append(name))
+    memory.empty_cache(torch.device(kind))
+    memory.empty_cache(torch.device("cpu"))
+    assert asked == [kind]
 
 
 # --- The same numbers in smaller pieces --------------------------------------------------------------------------
@@ -101,6 +127,26 @@ def test_shared_residuals_are_exact_for_the_first_row_alone(teacher: DiffusionTe
     own, shared = teacher.predict_noise(*arguments), teacher.predict_noise(*arguments, shared_rows=2)
     assert torch.allclose(own[:2], shared[:2], atol=1e-5)
     assert float((own[2:] - shared[2:]).abs().max()) > 1e-4, "the other row hears another prompt's residuals"
+
+
+def test_images_without_a_gradient_are_encoded_in_pieces(teacher: DiffusionTeacher) -> None:
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    whole = teacher.encode(images).detach()
+    honest, sizes = teacher._vae.encode, []
+
+    def encode(pixels):
+        sizes.append(len(pixels))
+        return honest(pixels)
+
+    teacher._vae.encode = encode
+    for plan, expected in ((None, [3]), (Plan(9, 2), [2, 1])):
+        sizes.clear()
+        if plan:
+            teacher.adopt(plan)
+        still = teacher.encode_still(images)
+        error = float((still - whole).abs().max())
+        print(f"{sizes} at a time: {error:.1e}, tolerance 1e-5")
+        assert sizes == expected and error < 1e-5 and not still.requires_grad
 
 
 @pytest.mark.parametrize("recompute", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from csd_addon.worker.control import JobFailure
 from csd_addon.worker.guidance import lora
 from csd_addon.worker.guidance.loading import OUTLINE
 from csd_addon.worker.guidance.teacher import DiffusionTeacher
+from csd_addon.worker.warm import warm_teacher
 from tests.worker.original_layout import write_single_file
 from tests.worker.test_teacher import CPU, inputs, load, save_tiny
 
@@ -226,6 +228,22 @@ def test_a_lora_reaches_the_predictions_and_weight_0_does_not(folder: Path, tmp_
     plain = predicted(load(folder))
     assert torch.equal(predicted(teacher(f"{file}:0")), plain)
     assert not torch.allclose(predicted(teacher(str(file))), plain)
+
+
+def test_a_warm_worker_sees_that_a_file_was_written_again(folder: Path, tmp_path: Path) -> None:
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
+    file, root = tmp_path / "l.safetensors", {"root": str(folder)}
+    lora_file(file, unet, "kohya")
+    first = warm_teacher(root, CPU, str(file))
+    assert warm_teacher(root, CPU, str(file)) is first
+    lora_file(file, unet, "kohya", rank=1)
+    assert warm_teacher(root, CPU, str(file)) is not first
+    model = write_single_file(folder, tmp_path / "model.safetensors")
+    single = {"root": str(model), "tokenizer": str(folder / "tokenizer"), "outline": str(tmp_path / "outline")}
+    second = warm_teacher(single, CPU, "")
+    assert warm_teacher(single, CPU, "") is second
+    os.utime(model, ns=(1, 1))
+    assert warm_teacher(single, CPU, "") is not second
 
 
 def test_lora_words(tmp_path: Path) -> None:

@@ -127,6 +127,12 @@ class DiffusionTeacher:
         return latents.float() * self._vae.config.scaling_factor
 
     @torch.no_grad()
+    def encode_still(self, images: torch.Tensor) -> torch.Tensor:
+        """``encode`` for images that need no gradient, in the pieces of ``plan``."""
+        piece = self.plan.encoder_views if self.plan else len(images)
+        return torch.cat([self.encode(part) for part in images.split(piece)])
+
+    @torch.no_grad()
     def predict_noise(
         self, x_t: torch.Tensor, t: torch.Tensor, prompts: torch.Tensor,
         conditions: Sequence[torch.Tensor], scales: Sequence[float], *, shared_rows: int = 1,
