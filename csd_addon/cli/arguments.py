@@ -124,13 +124,20 @@ def _expert_value(text: str) -> tuple[str, Any]:
     return name.strip(), value
 
 
+def _found_teacher(name: str) -> str:
+    """``name`` as an absolute path where it is a folder or a file. Raises ``ValueError`` where it can't be looked at."""
+    try:
+        path = Path(name).expanduser()
+        return str(path.resolve()) if path.exists() else name
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"The teacher '{name}' can't be looked at ({error}).") from error
+
+
 def job_request(words: argparse.Namespace) -> Request:
     """The request behind a ``texture`` or ``edit`` command. Raises ``ValueError`` with a sentence on bad input."""
     names = {f.name for f in fields(JobSettings)}
     values = {name: value for name, value in vars(words).items() if name in names}
-    named = Path(values["teacher"]).expanduser()
-    if named.exists():
-        values["teacher"] = str(named.resolve())
+    values["teacher"] = _found_teacher(values["teacher"])
     if values["lora"]:
         # The worker runs in another folder.
         values["lora"] = str(Path(values["lora"]).expanduser().absolute())

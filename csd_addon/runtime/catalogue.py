@@ -52,6 +52,13 @@ def find_teacher(name: str, paths: Paths) -> TeacherFolders:
 
     Raises TeacherMissing when there is none, or when parts of it are missing, and names them.
     """
+    try:
+        return _find(name, paths)
+    except (OSError, RuntimeError) as error:  # a name too long, a folder of nobody's, a file that is kept from us
+        raise TeacherMissing(f'The teacher "{name}" can\'t be looked at ({error}).') from error
+
+
+def _find(name: str, paths: Paths) -> TeacherFolders:
     if name in BUNDLED:
         root = bundled_teachers() / name
     elif name == "sd15":

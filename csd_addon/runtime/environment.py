@@ -98,15 +98,19 @@ def _plan(
         found: choose_installer(found, wheels=bundled_wheels(), cache=paths.cache, bundle=bundle)
         for found in answered
     }
+    wheel_folders = [folder for one in installers.values() for folder in one.settings.folders]
     choice = lockfile.choose(
         kind,
         answered,
-        wheel_folders=[folder for one in installers.values() for folder in one.settings.folders],
+        wheel_folders=wheel_folders,
         accelerator=accelerator,
         nvidia=has_nvidia(),
         only=bundle.list_name if bundle else None,
     )
     if choice is None:
+        others = lockfile.usable_lists(kind, answered, wheel_folders=wheel_folders)
+        if others and bundle is None:
+            raise RuntimeMissing(_only_others_fit(accelerator, others[0].interpreter.platform))
         raise RuntimeMissing(_nothing_fits(kind, answered, refused, accelerator, bundle))
     name = "-".join(filter(None, (kind, choice.accelerator, choice.interpreter.tag)))
     return Plan(
@@ -119,6 +123,13 @@ def _plan(
         modules=modules,
         disk_gb=DISK_GB.get(f"{kind}-{choice.accelerator}", DISK_GB[kind]),
         accelerator=choice.accelerator,
+    )
+
+
+def _only_others_fit(accelerator: str, platform: str) -> str:
+    return (
+        f"The registry has no torch for '{accelerator}' on {platform}: choose Automatic, install from a bundle, or "
+        "name a Python of your own."
     )
 
 

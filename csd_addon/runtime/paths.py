@@ -1,7 +1,8 @@
 """Every folder of the program, from one base folder.
 
 The base is ``CSD_TEXTURE_HOME`` where that is set, else ``csd_texture`` in the user's data folder; the user may
-put the runtime and the teachers, which are large, elsewhere (``choices``). Folder names are short because Windows
+put the runtime and the teachers, which are large, elsewhere (``choices``); a chosen folder that is not absolute means
+nothing, for each program stands in another one, and is ignored. Folder names are short because Windows
 limits a whole path to 260 characters and torch's own files take 171.
 """
 
@@ -41,8 +42,8 @@ class Paths:
     @property
     def teachers(self) -> Path:
         """Diffusion models in diffusers layout, one folder each."""
-        chosen = choices.read(self.base).teachers
-        return Path(chosen) if chosen else self.base / "teachers"
+        chosen = Path(choices.read(self.base).teachers)
+        return chosen if chosen.is_absolute() else self.base / "teachers"
 
     @property
     def cache(self) -> Path:
@@ -52,7 +53,8 @@ class Paths:
     @property
     def _runtime(self) -> Path:
         # The cache goes along: the installer links files from it, which needs one drive.
-        return Path(choices.read(self.base).runtime or self.base)
+        chosen = Path(choices.read(self.base).runtime)
+        return chosen if chosen.is_absolute() else self.base
 
 
 def default_base() -> Path:

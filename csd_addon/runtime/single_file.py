@@ -47,8 +47,10 @@ def require_checkpoint(file: Path) -> None:
     lacking = [part for part, key in _NEEDED.items() if key not in shapes]
     if lacking:
         raise TeacherMissing(f"{file} is no whole checkpoint of Stable Diffusion 1.5: it lacks {', '.join(lacking)}.")
-    if shapes[_FIRST][1:2] not in ([4], [3]):
-        raise TeacherMissing(f"{file} is an inpainting model ({shapes[_FIRST][1]} input channels), which does not fit.")
+    channels = shapes[_FIRST][1:2]
+    if channels not in ([4], [3]):
+        count = channels[0] if channels else "no"
+        raise TeacherMissing(f"{file} is an inpainting model ({count} input channels), which does not fit.")
 
 
 def refuse_pickles(root: Path, missing: list[str]) -> None:
@@ -62,14 +64,23 @@ def refuse_pickles(root: Path, missing: list[str]) -> None:
             )
 
 
-def read_shapes(file: Path) -> dict[str, Any]:
-    """Name -> shape of every tensor in a safetensors file. Raises TeacherMissing if the header is damaged."""
+def read_shapes(file: Path) -> dict[str, list[int]]:
+    """Name -> shape of every tensor in a safetensors file. Raises TeacherMissing if it can't be read or is damaged."""
     try:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             if not 2 <= length <= min(HEADER_LIMIT, file.stat().st_size - 8):
                 raise ValueError("it has no safetensors header")
             header = json.loads(stream.read(length))
-        return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+        return {name: _shape(name, entry) for name, entry in header.items() if name != "__metadata__"}
+    except OSError as error:
+        raise TeacherMissing(f"{file} can't be read ({error.strerror}): choose a file that you may read.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TeacherMissing(f"{file} is damaged or no .safetensors file ({error}): fetch it again.") from error
+
+
+def _shape(name: str, entry: dict[str, Any]) -> list[int]:
+    shape = entry["shape"]
+    if not isinstance(shape, list) or not all(type(length) is int for length in shape):
+        raise ValueError(f"the shape of {name} is no list of whole numbers")
+    return shape

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -195,7 +196,12 @@ def _is_installed() -> bool:
 
 def teacher_problem(name: str) -> str:
     """Why the teacher can't be used, empty if it can."""
-    return _kept(("teacher", name), _teacher_problem, name)
+    return _kept(("teacher", name), _look_for_teacher, name)[1]
+
+
+def teacher_folder(name: str) -> Path | None:
+    """Where the teacher lies that a job would use, None if there is none that can be used."""
+    return _kept(("teacher", name), _look_for_teacher, name)[0]
 
 
 def has_base_color(obj: bpy.types.Object) -> bool:
@@ -206,12 +212,11 @@ def has_base_color(obj: bpy.types.Object) -> bool:
     return bool(material) and (shader is None or linked(shader.node.inputs["Base Color"]) is not None)
 
 
-def _teacher_problem(name: str) -> str:
+def _look_for_teacher(name: str) -> tuple[Path | None, str]:
     try:
-        catalogue.find_teacher(name, Paths(default_base()))
+        return catalogue.find_teacher(name, Paths(default_base())).root, ""
     except TeacherMissing as error:
-        return str(error)
-    return ""
+        return None, str(error)
 
 
 def _shared(obj: bpy.types.Object) -> list[str]:

@@ -4,6 +4,7 @@ import bpy
 from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
+from ..runtime import catalogue
 from ..scene.base_color import find_shader, follow
 from ..scene.compare import shows_before
 from ..scene.material import carries_texture, is_edited
@@ -111,6 +112,8 @@ def _draw_teacher(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup)
     layout.separator(factor=0.5)
     ready = not obstacles.teacher_problem(settings.teacher)
     layout.prop(settings, "teacher", icon="CHECKMARK" if ready else "ERROR")
+    if settings.teacher not in catalogue.BUNDLED:
+        layout.prop(settings, "lora", placeholder="style.safetensors:0.8")
     layout.prop(settings, "device")
 
 

@@ -5,6 +5,7 @@ because Blender reads them when a class is registered.
 """
 
 from dataclasses import fields
+from pathlib import Path
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
@@ -234,4 +235,7 @@ def read_settings(
     if operator is not None:
         given = operator.properties.is_property_set
         values.update({name: getattr(operator, name) for name in NAMES if given(name)})
+    if values["lora"].strip():
+        # The worker stands in another folder. A weight after a colon stays where it is.
+        values["lora"] = str(Path(bpy.path.abspath(values["lora"])).absolute())
     return JobSettings(kind=kind, **values)

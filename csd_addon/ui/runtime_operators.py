@@ -13,7 +13,7 @@ from .progress import draw_sentence
 
 ACCELERATORS = (
     (lockfile.AUTO, "Automatic", "NVIDIA's CUDA where its driver is found, else what this computer offers"),
-    ("cpu", "Processor", "Smallest; works everywhere"),
+    ("cpu", "Processor", "Smallest; on Linux only from a bundle or a folder of wheels"),
     ("cuda", "NVIDIA CUDA", "For NVIDIA graphics cards; several GB"),
     ("mps", "Apple GPU", "For Apple silicon"),
 )

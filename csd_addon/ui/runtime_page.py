@@ -94,11 +94,15 @@ def draw_progress(layout: bpy.types.UILayout, task: setting_up.Task) -> None:
 
 def _draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     task = setting_up.last()
-    if task is None or not task.problem:
+    if task is None or task.kind == "doctor" or not task.problem:
         return
-    draw_sentence(layout, context, task.problem, "INFO" if task.cancelled else "ERROR")
+    _draw_problem(layout, context, task)
     if setting_up.install_log():
         layout.operator("csd.copy_log", icon="COPYDOWN")
+
+
+def _draw_problem(layout: bpy.types.UILayout, context: bpy.types.Context, task: setting_up.Task) -> None:
+    draw_sentence(layout, context, task.problem, "INFO" if task.cancelled else "ERROR")
 
 
 def _draw_buttons(layout: bpy.types.UILayout, found: Installed | None, named: Path | None) -> None:
@@ -124,6 +128,8 @@ def draw_doctor(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         row = layout.row()
         row.operator("csd.doctor", icon="VIEWZOOM")
         row.operator("csd.copy_findings", icon="COPYDOWN")
+        if last and last.kind == "doctor" and last.problem:
+            _draw_problem(layout, context, last)
     for finding in sorted(findings(task or last), key=lambda found: found["ok"]):
         text = f"{finding['sentence']} {finding['remedy']}".strip()
         draw_sentence(layout, context, text, "CHECKMARK" if finding["ok"] else "ERROR")

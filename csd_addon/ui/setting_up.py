@@ -17,11 +17,19 @@ from typing import Any
 
 import bpy
 from bpy.app.translations import pgettext_iface as translated
+from bpy.app.translations import pgettext_n as marked
 
 from ..jobs.process import make_non_blocking, own_group, program_folder, read_available
 from . import driver, window
 
 TICK = 0.25
+
+_FETCHING = marked("Cancelled. What was fetched is kept, so the next try goes on from there.")
+_CANCELLED = {
+    "install": _FETCHING,
+    "repair": _FETCHING,
+    "remove": marked("Cancelled. The runtime is partly removed: remove or repair it."),
+}
 
 
 @dataclass
@@ -62,7 +70,7 @@ class Task:
     def problem(self) -> str:
         """The sentence of an end that was not wanted; empty for a good one."""
         if self.cancelled:
-            return translated("Cancelled. What was fetched is kept, so the next try goes on from there.")
+            return translated(_CANCELLED.get(self.kind, marked("Cancelled.")))
         if self.well:
             return ""
         ended = translated("The installer ended with exit code {}.").format(self.child.returncode)

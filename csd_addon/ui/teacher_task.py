@@ -29,7 +29,7 @@ class Task:
         self.action, self.identifier = action, identifier
         words = ["teacher", action, identifier, *(["--accept-licence"] if action == "download" else [])]
         self._child = subprocess.Popen(
-            [sys.executable, "-s", "-m", "csd_addon", *words, "--json"], cwd=program_folder(),
+            [sys.executable, "-s", "-B", "-m", "csd_addon", *words, "--json"], cwd=program_folder(),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment(),
             bufsize=0, **own_group(),
         )  # fmt: skip
@@ -71,7 +71,7 @@ class Task:
 
 def environment() -> dict[str, str]:
     """The child keeps Blender's promise about the network too."""
-    return {**os.environ, "HF_HUB_OFFLINE": "0" if bpy.app.online_access else "1"}
+    return dict(os.environ) if bpy.app.online_access else {**os.environ, "HF_HUB_OFFLINE": "1"}
 
 
 def start(action: str, identifier: str) -> set[str]:
@@ -81,7 +81,7 @@ def start(action: str, identifier: str) -> set[str]:
     if bpy.app.background:
         current.wait()
         return {"FINISHED"} if _conclude() else {"CANCELLED"}
-    bpy.app.timers.register(_tick, first_interval=TICK)
+    bpy.app.timers.register(_tick, first_interval=TICK, persistent=True)
     return {"FINISHED"}
 
 

@@ -13,7 +13,7 @@ from ..runtime import catalogue, offered
 from ..runtime.errors import TeacherMissing
 from ..runtime.offers import OFFERS, Offer, find_offer, size_words
 from ..runtime.paths import Paths, default_base
-from . import teacher_task
+from . import obstacles, teacher_task
 
 _STATES = {
     "ready": (marked("On this disk"), "CHECKMARK"),
@@ -169,7 +169,9 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 def _draw_offer(layout: bpy.types.UILayout, offer: Offer) -> None:
     found = offered.state(offer, Paths(default_base()))
-    words, icon = _STATES[found.status]
+    # Not from us, but a job would use it: a copy in Hugging Face's cache.
+    elsewhere = obstacles.teacher_folder(offer.identifier) if found.status == "absent" else None
+    words, icon = _STATES["ready" if elsewhere else found.status]
     split = layout.split(factor=0.7)
     split.label(text=offer.title, icon=icon, translate=False)
     split.label(text=words)
@@ -177,6 +179,9 @@ def _draw_offer(layout: bpy.types.UILayout, offer: Offer) -> None:
     layout.label(text=f"{size}   {', '.join(licence.name for licence in offer.licences)}", translate=False)
     if teacher_task.current is not None and teacher_task.current.identifier == offer.identifier:
         _draw_progress(layout)
+        return
+    if elsewhere:
+        layout.label(text=str(elsewhere), icon="FILE_FOLDER", translate=False)
         return
     row = layout.row()
     if found.status != "ready":

@@ -131,6 +131,12 @@ def test_the_source_is_never_overwritten(tmp_path: Path) -> None:
         request_of(source, "--prompt", "red brick", "--output", tmp_path / "link")
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "~nobody-of-this-name/teacher"])
+def test_a_teacher_that_cant_be_looked_at_is_a_sentence(mesh: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="The teacher '.*' can't be looked at"):
+        request_of(mesh, "--prompt", "red brick", "--output", tmp_path / "out", "--teacher", name)
+
+
 def test_a_teachers_folder_becomes_absolute(mesh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -8,6 +8,7 @@ import pytest
 from csd_addon.runtime.catalogue import BUNDLED, SD15, SD15_CANNY, SD15_DEPTH, check_layout, find_teacher
 from csd_addon.runtime.errors import TeacherMissing
 from csd_addon.runtime.paths import Paths, bundled_teachers
+from csd_addon.runtime.single_file import read_shapes
 
 NETWORK = ("config.json", "diffusion_pytorch_model.safetensors")
 REQUIRED = {
@@ -137,3 +138,23 @@ def test_every_bundled_teacher_is_found_by_its_name(paths: Paths) -> None:
     assert {find_teacher(name, paths).root for name in BUNDLED} == {
         path.parent for path in bundled_teachers().glob("*/vocabulary.json")
     }
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/x", "x" * 300, "a\0b"])
+def test_a_name_that_the_disk_refuses_is_told(name: str, paths: Paths) -> None:
+    with pytest.raises(TeacherMissing, match=r'"|No teacher'):
+        find_teacher(name, paths)
+
+
+@pytest.mark.parametrize("shape", [7, None, "x", [[1]], [True], {"0": 1}])
+def test_odd_shapes_in_a_single_file_are_damage(shape: object, tmp_path: Path) -> None:
+    header = json.dumps({"model.diffusion_model.input_blocks.0.0.weight": {"shape": shape}}).encode()
+    file = tmp_path / "odd.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(TeacherMissing, match="damaged"):
+        read_shapes(file)
+
+
+def test_a_single_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TeacherMissing, match="Is a directory|ermission"):
+        read_shapes(tmp_path)

@@ -31,6 +31,12 @@ def test_the_folders_follow(tmp_path: Path) -> None:
     assert paths.jobs == tmp_path / "base" / "jobs"  # the artist's own stay
 
 
+def test_a_folder_that_is_not_absolute_is_ignored(tmp_path: Path) -> None:
+    choices.change(tmp_path, runtime="runtime", teachers="here/teachers")
+    paths = Paths(tmp_path)
+    assert (paths.environments, paths.teachers) == (tmp_path / "env", tmp_path / "teachers")
+
+
 def test_a_variable_goes_before_the_chosen_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CSD_TEXTURE_HOME", str(tmp_path))
     choices.change(tmp_path, python="/chosen")

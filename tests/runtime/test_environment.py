@@ -221,3 +221,9 @@ def test_no_fitting_python_lists_what_was_found(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(RuntimeMissing, match="No Python here fits .*install Python 3.11 or 3.13") as caught:
         environment.plan_worker(environment.Paths(tmp_path), interpreter=tmp_path / "python9")
     assert "python9 does not run" in str(caught.value)
+
+
+def test_an_accelerator_that_no_registry_has_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeMissing, match="The registry has no torch for 'mps' on .*: choose Automatic") as caught:
+        environment.plan_worker(environment.Paths(tmp_path), accelerator="mps")
+    assert "install Python" not in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import bpy
 import pytest
@@ -19,7 +20,8 @@ from csd_addon.core.settings import (
     STRENGTH_RANGE,
     JobSettings,
 )
-from csd_addon.ui import driver, progress, properties, session
+from csd_addon.runtime import choices
+from csd_addon.ui import driver, preferences, progress, properties, session
 from tests.ui.conftest import NAME
 
 
@@ -95,3 +97,22 @@ def test_the_operator_takes_every_setting_as_an_argument(addon, name: str, kind:
     operator = getattr(bpy.ops.csd, kind).get_rna_type().properties[name]
     setting = bpy.context.scene.csd.bl_rna.properties[name]
     assert operator.type == setting.type and operator.name == setting.name
+
+
+def test_a_folder_in_the_preferences_becomes_absolute(addon: None, home: Path, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for typed, kept in {"big disk": tmp_path / "big disk", "~/r": tmp_path / "r", str(home): home}.items():
+        preferences._keep("runtime", typed)
+        assert choices.read(home).runtime == str(kept)
+    preferences._keep("runtime", "")
+    assert choices.read(home).runtime == "" and preferences._trouble == ""
+
+
+def test_a_folder_that_cannot_be_kept_is_told(addon: None, home: Path) -> None:
+    home.write_text("a file where the folder should be", encoding="utf-8")
+    preferences._keep("teachers", "/t")
+    assert "could not be kept" in preferences._trouble
+    home.unlink()
+    preferences._keep("teachers", "/t")
+    assert choices.read(home).teachers == "/t" and preferences._trouble == ""

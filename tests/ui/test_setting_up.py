@@ -104,3 +104,19 @@ def test_a_failed_installation_gives_its_sentence_and_its_log(bare: Path, tmp_pa
     assert "is no complete offline bundle" in task.problem and setting_up.install_log() is None
     task.messages = [{"type": "error", "sentence": "The disk is full.", "detail": str(log)}]
     assert setting_up.install_log() == log and task.problem == "The disk is full."
+
+
+def test_a_cancelled_removal_is_not_told_as_if_nothing_was_lost(bare: Path) -> None:
+    said = {}
+    for kind in ("install", "repair", "remove", "use", "doctor"):
+        said[kind] = setting_up.Task(kind, None, cancelled=True).problem  # type: ignore[arg-type]
+    assert said["install"] == said["repair"] and "is kept" in said["install"]
+    assert "partly removed" in said["remove"]
+    assert said["use"] == said["doctor"] == "Cancelled."
+
+
+def test_a_cancelled_look_is_no_outcome_of_the_runtime(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = setting_up.Task("doctor", None, cancelled=True)  # type: ignore[arg-type]
+    monkeypatch.setattr(setting_up, "_last", task)
+    monkeypatch.setattr(runtime_page, "draw_sentence", lambda *_: pytest.fail("drawn"))
+    runtime_page._draw_outcome(None, bpy.context)  # type: ignore[arg-type]

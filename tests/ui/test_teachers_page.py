@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import pytest
 
-from csd_addon.runtime.offers import find_offer
-from csd_addon.ui import teacher_task, teachers_page
+from csd_addon.runtime import catalogue
+from csd_addon.runtime.offers import SD15, find_offer
+from csd_addon.ui import obstacles, teacher_task, teachers_page
 from csd_addon.ui.teachers_page import CSD_OT_download_teacher
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -26,12 +28,32 @@ def online(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
 
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model of this machine's user is in sight."""
+    for name in ("HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(obstacles, "_answers", {})
+
+
 def lay_half(home: Path) -> Path:
     """A few files of the offer; returns their folder."""
     folder = home / "teachers" / "sd15"
     (folder / "unet").mkdir(parents=True)
     (folder / "unet" / "config.json").write_text("{}", encoding="utf-8")
     return folder
+
+
+def lay_whole(root: Path) -> None:
+    """A teacher's folder with all that must be there, empty."""
+    network = ("config.json", "diffusion_pytorch_model.safetensors")
+    parts = {"unet": network, "text_encoder": ("config.json", "model.safetensors"), "tokenizer": ("tokenizer.json",),
+             "scheduler": ("scheduler_config.json",)}  # fmt: skip
+    for part, names in parts.items():
+        (root / part).mkdir(parents=True)
+        for name in names:
+            (root / part / name).write_text(json.dumps({}), encoding="utf-8")
 
 
 class Layout:
@@ -66,7 +88,7 @@ def page() -> Layout:
     return layout
 
 
-def test_the_page_follows_what_is_on_the_disk(home: Path) -> None:
+def test_the_page_follows_what_is_on_the_disk(home: Path, bare: None) -> None:
     assert "Not on this disk" in page().texts and "csd.verify_teacher" not in page().operators
     lay_half(home)
     shown = page()
@@ -75,6 +97,24 @@ def test_the_page_follows_what_is_on_the_disk(home: Path) -> None:
     assert {"csd.download_teacher", "csd.verify_teacher", "csd.remove_teacher"} <= set(shown.operators)
     bpy.ops.csd.remove_teacher(identifier="sd15")
     assert "Not on this disk" in page().texts and not (home / "teachers" / "sd15").exists()
+
+
+def test_a_copy_in_hugging_faces_cache_is_on_this_disk(
+    bare: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    root = tmp_path / f"models--{SD15.replace('/', '--')}" / "snapshots" / "abc"
+    assert "Not on this disk" in page().texts
+    lay_whole(root)
+    monkeypatch.setattr(obstacles, "_answers", {})
+    shown = page()
+    print(shown.texts, shown.operators)
+    assert "On this disk" in shown.texts and str(root) in shown.texts
+    assert "Not on this disk" not in shown.texts and "csd.download_teacher" not in shown.operators
+    asked: list[str] = []
+    monkeypatch.setattr(catalogue, "find_teacher", lambda name, paths: asked.append(name))
+    page()
+    assert not asked, "drawing again does not look at the disk again"
 
 
 def test_the_consent_names_everything() -> None:
@@ -126,15 +166,28 @@ def test_cancel_ends_the_child(online: None) -> None:
     assert task._child.returncode is not None and teacher_task.current is None
 
 
+def test_another_file_does_not_stall_a_download(online: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blender drops every timer that is not persistent when it opens a file."""
+    how: dict[str, object] = {}
+    timers = SimpleNamespace(register=lambda _, **given: how.update(given))
+    with monkeypatch.context() as there:
+        there.setattr(teacher_task, "bpy", SimpleNamespace(app=SimpleNamespace(background=False, timers=timers)))
+        teacher_task.start("download", "sd15")
+    task = teacher_task.current
+    teacher_task.stop()
+    assert task and "-B" in task._child.args and how["persistent"]
+
+
+def test_a_users_own_offline_switch_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as there:
+        there.setattr(teacher_task, "bpy", SimpleNamespace(app=SimpleNamespace(online_access=True)))
+        there.setenv("HF_HUB_OFFLINE", "1")
+        assert teacher_task.environment()["HF_HUB_OFFLINE"] == "1"
+
+
 def test_my_folder_becomes_the_scenes_teacher(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="lacks"):
         bpy.ops.csd.use_teacher_folder(filepath=str(tmp_path))
-    network = ("config.json", "diffusion_pytorch_model.safetensors")
-    parts = {"unet": network, "text_encoder": ("config.json", "model.safetensors"), "tokenizer": ("tokenizer.json",),
-             "scheduler": ("scheduler_config.json",)}  # fmt: skip
-    for part, names in parts.items():
-        (tmp_path / part).mkdir()
-        for name in names:
-            (tmp_path / part / name).write_text(json.dumps({}), encoding="utf-8")
+    lay_whole(tmp_path)
     bpy.ops.csd.use_teacher_folder(filepath=str(tmp_path))
     assert bpy.context.scene.csd.teacher == str(tmp_path)
