@@ -125,7 +125,7 @@ def _expert_value(text: str) -> tuple[str, Any]:
 
 
 def _found_teacher(name: str) -> str:
-    """``name`` as an absolute path where it is a folder or a file. Raises ``ValueError`` where it can't be looked at."""
+    """``name``, absolute where it is a folder or a file. Raises ``ValueError`` where it can't be looked at."""
     try:
         path = Path(name).expanduser()
         return str(path.resolve()) if path.exists() else name
