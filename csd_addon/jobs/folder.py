@@ -120,8 +120,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises ``ValueError`` with one sentence if it is missing, damaged or far too large."""
     try:
         # Anything but a file may never end.
-        if not path.is_file() or path.stat().st_size > _LARGEST_JSON:
-            raise ValueError("there is no such file, or it is far too large")
+        if not path.is_file():
+            raise ValueError("No such file")
+        if path.stat().st_size > _LARGEST_JSON:
+            raise ValueError("it is far too large")
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"The file {path} is missing or damaged: {str(error).rstrip('.')}.") from error

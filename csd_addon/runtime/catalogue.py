@@ -186,7 +186,7 @@ def _shards(index: Path) -> list[str]:
             raise ValueError("it is far too large")
         shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
         for shard in shards:
-            if not isinstance(shard, str) or not shard or Path(shard).name != shard:
+            if not isinstance(shard, str) or shard in ("", "..") or Path(shard).name != shard:
                 raise ValueError(f"it names {shard!r}, which is no file beside it")
         return shards
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -26,7 +26,6 @@ from ..core.views import View, framing_distance
 from ..jobs.folder import JobFolder, read_json, write_json
 from ..protocol import Cancelled, Done, Progress
 from .control import Control
-from .device import choose_device
 from .guidance import score
 from .render.gbuffer import render_gbuffer
 from .render.surface import Surface
@@ -56,12 +55,7 @@ class Diagnosis(TextureRun):
 
     def run(self, resume: bool) -> None:
         """See ``TextureRun.run``; a diagnosis begins anew."""
-        with self._phase("load", "Loading the teacher"):
-            job = self._read()
-            device = choose_device(self.settings.device)
-            self.teacher = self._load_teacher(job["teacher"], device)
-            self.recipe = self._recipe()
-        self.generator = torch.Generator().manual_seed(self.settings.seed)
+        device = self._load()
         surface = Surface.of(self.mesh, self.normalization, device)
         with self._phase("views", "Looking at the object from all sides"):
             self.pool = list(self.views(surface))

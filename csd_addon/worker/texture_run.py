@@ -50,7 +50,6 @@ from .warm import warm_teacher
 PROGRESS_PERIOD = 0.5
 PREVIEW_SIZE = 512
 
-
 # What the artist is told about texels of several faces.
 _SHARED_TEXELS = {
     "first": "the first of them gives the colour (Overlaps can average them, or make a new UV map)",
@@ -82,12 +81,7 @@ class TextureRun:
     def run(self, resume: bool) -> None:
         """Ends with ``Done`` or ``Cancelled``. Raises ``JobFailure`` with a sentence for the artist."""
         began = time.monotonic()
-        with self._phase("load", "Loading the teacher"):
-            job = self._read()
-            device = choose_device(self.settings.device)
-            self.teacher = self._load_teacher(job["teacher"], device)
-            self.recipe = self._recipe()
-        self.generator = torch.Generator().manual_seed(self.settings.seed)
+        device = self._load()
         with self._phase("views", "Looking at the object from all sides"):
             synthesis = self.prepare(Surface.of(self.mesh, self.normalization, device))
             self._fit(synthesis)
@@ -110,6 +104,16 @@ class TextureRun:
         remove_checkpoint(self.folder.checkpoint)
         paths = {"basecolor": str(path), "report": str(self.folder.report)}
         self._emit(Done(paths, read_json(self.folder.report)))
+
+    def _load(self) -> torch.device:
+        """Read the job and load its teacher; returns the device that it is on."""
+        with self._phase("load", "Loading the teacher"):
+            job = self._read()
+            device = choose_device(self.settings.device)
+            self.teacher = self._load_teacher(job["teacher"], device)
+            self.recipe = self._recipe()
+        self.generator = torch.Generator().manual_seed(self.settings.seed)
+        return device
 
     def prepare(self, surface: Surface) -> Synthesis:
         """Render the views and set the loop up."""

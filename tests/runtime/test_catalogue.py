@@ -80,6 +80,10 @@ def test_shards_are_checked_against_their_index(tmp_path: Path) -> None:
     index_file.write_text("[]", encoding="utf-8")
     with pytest.raises(TeacherMissing, match="lists no weight shards"):
         check_layout(root)
+    for outside in ("..", "../shard.safetensors", "/etc/passwd", ""):
+        index_file.write_text(json.dumps({"weight_map": {"a": outside}}), encoding="utf-8")
+        with pytest.raises(TeacherMissing, match="which is no file beside it"):
+            check_layout(root)
 
 
 @pytest.mark.parametrize("name", ["dog", "/nowhere/teacher", ""])
