@@ -56,13 +56,15 @@ def check_uvs(mesh: MeshData, name: str) -> list[Problem]:
     if areas.sum() < 1e-8:
         return [Problem("error", f"The UV map of '{name}' is collapsed to points or lines.")]
     problems = []
-    visible = mesh.triangle_areas() > 0
+    # Blender's window waits for this: each area is computed once.
+    surface = mesh.triangle_areas()
+    visible = surface > 0
     flat = int((visible & (areas < 1e-14)).sum())
     if flat:
         problems.append(
             Problem("note", f"{flat} faces of '{name}' have no area in the UV map; each shows a single texel.")
         )
-    squeezed = int((_density(mesh)[visible & (areas >= 1e-14)] < 1 / _SQUEEZED).sum())
+    squeezed = int((_density(surface, areas)[visible & (areas >= 1e-14)] < 1 / _SQUEEZED).sum())
     if squeezed:
         problems.append(
             Problem(
@@ -79,9 +81,8 @@ def check_uvs(mesh: MeshData, name: str) -> list[Problem]:
     return problems
 
 
-def _density(mesh: MeshData) -> np.ndarray:
+def _density(areas: np.ndarray, room: np.ndarray) -> np.ndarray:
     """(T,) float64: the room that each face has in the UV map for its size, 1 for the mean of all."""
-    areas, room = mesh.triangle_areas(), np.abs(mesh.uv_areas())
     return np.asarray(room * areas.sum() / np.maximum(areas * room.sum(), 1e-300))
 
 

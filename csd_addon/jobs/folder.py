@@ -7,7 +7,7 @@
     checkpoint/     the state to resume from
     preview/        low-resolution textures while the job runs
     result/         basecolor.png (of UDIM tiles basecolor.1001.png and so on; edited.npz for an edit), then
-                    report.json, the marker of a finished result
+                    report.json, the marker of a finished result; unseen.png where it was asked for
     thumbnail.png   the textured object; norms.png: the plot of the gradient norms; both for the history
     worker.log      what the worker's libraries printed
 """
@@ -62,6 +62,10 @@ class JobFolder:
     @property
     def basecolor(self) -> Path:
         return self.result / "basecolor.png"
+
+    @property
+    def unseen(self) -> Path:
+        return self.result / "unseen.png"
 
     @property
     def edited(self) -> Path:

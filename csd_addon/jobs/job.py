@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from ..protocol import Cancel, Cancelled, Done, Error, Message, Preview, ProtocolError, Start, StopAndKeep, encode
@@ -30,17 +30,48 @@ class Job:
         self.state = JobState()
         self._silence_limit = silence_limit
         self._cancel_deadline = float("inf")
+        self._first: Generator[None, None, None] | None = None
 
-    def start(self, *, resume: bool = False) -> None:
-        """Ask the worker to run the job; ``resume`` continues from its checkpoint."""
+    def start(self, *, resume: bool = False, first: Generator[None, None, None] | None = None) -> None:
+        """Ask the worker to run the job; ``resume`` continues from its checkpoint.
+
+        first: what has to be done before, a piece of it at each ``poll``. Where it raises ``ValueError`` or ``OSError``
+        the job fails with that sentence, and the worker never hears of it.
+        """
         self._apply(Launched())
+        self._first = first
+        if first is None:
+            self._ask(resume)
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether the worker has not been asked yet, so that each ``poll`` does a piece of work."""
+        return self._first is not None
+
+    def _prepare(self, first: Generator[None, None, None]) -> None:
+        """Do the next piece of what comes first, and begin after the last one."""
+        try:
+            next(first)
+        except StopIteration:
+            self._first = None
+            self._ask(resume=False)
+        except (ValueError, OSError) as error:
+            self._first = None
+            self._apply(Error("input", str(error)))
+
+    def _ask(self, resume: bool) -> None:
         # A warm worker now writes its log into this job's folder (worker/serve.py).
         self.worker.log = self.folder.log
         self.worker.last_heard = time.monotonic()
         self.worker.send(Start(str(self.folder.path), resume))
+        if self.state.status == "stopping":
+            self.worker.send(StopAndKeep())
 
     def poll(self) -> JobState:
         """Read what the worker said and return the new state."""
+        if self._first is not None:
+            self._prepare(self._first)
+            return self.state
         if self.state.ended:
             return self.state
         # The exit code is asked for first: what the worker said before it ended is still read below.
@@ -58,10 +89,15 @@ class Job:
     def stop_and_keep(self) -> None:
         """Stop optimising, bake and keep what is there."""
         self._apply(StopRequested())
-        self.worker.send(StopAndKeep())
+        if not self.is_preparing:
+            self.worker.send(StopAndKeep())
 
     def cancel(self) -> None:
         """Stop without a result; the checkpoint stays and can be resumed."""
+        if self._first is not None:
+            self._first.close()
+            self._first = None
+            return self._end_cancelled()
         self._apply(CancelRequested())
         self._cancel_deadline = min(self._cancel_deadline, time.monotonic() + CANCEL_PATIENCE)
         self.worker.send(Cancel())

@@ -66,18 +66,21 @@ def find_base_color(obj: bpy.types.Object) -> BaseColor:
     return BaseColor(*shown, tuple(slots), "")
 
 
-def read_pixels(image: bpy.types.Image, size: int = 0) -> tuple[np.ndarray, bool]:
+def read_pixels(image: bpy.types.Image, size: int = 0, room: np.ndarray | None = None) -> tuple[np.ndarray, bool]:
     """The pixels of a single ``image``, (H, W, 4) float32 with row 0 at the top, and whether they are linear light.
 
-    size: scaled so that the longer edge has so many pixels; 0 leaves them as they are.
+    size: scaled so that the longer edge has so many pixels; 0 leaves them as they are. room: flat float32 memory for
+    the numbers, taken where it fits.
 
     The numbers are those of ``image.pixels``: floats are linear light, times alpha unless alpha is channel packed;
-    bytes are as encoded, straight, in 0..1. Raises ``ValueError`` like ``check_image``.
+    bytes are as encoded, straight, in 0..1. It may be a view that runs backwards through memory: at 2048 pixels a copy
+    takes longer than reading. Raises ``ValueError`` like ``check_image``.
     """
     check_image(image)
     if size and size != max(image.size):
         return _read_scaled(image, size)
-    values = np.empty(len(image.pixels), np.float32)
+    count = len(image.pixels)
+    values = room if room is not None and room.size == count else np.empty(count, np.float32)
     image.pixels.foreach_get(values)
     width, height = image.size
     return _rgba(values.reshape(height, width, -1)[::-1]), image.is_float or image.colorspace_settings.name != "sRGB"
@@ -237,7 +240,7 @@ def _rgba(values: np.ndarray) -> np.ndarray:
     """(H, W, 1..4) to (H, W, 4): grey is repeated, alpha is 1 where there is none."""
     channels = values.shape[2]
     if channels == 4:
-        return np.ascontiguousarray(values)
+        return values
     color = values[..., :3] if channels == 3 else np.repeat(values[..., :1], 3, axis=2)
     alpha = values[..., 1:] if channels == 2 else np.ones_like(values[..., :1])
     return np.concatenate([color, alpha], axis=2)

@@ -14,6 +14,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from ..core.pieces import Pieces, beside
 from ..core.udim import FIRST
 from .base_color import read_pixels
 from .read_mesh import corner_loops, evaluated_mesh, material_index
@@ -31,37 +32,41 @@ def read_corner_mask(obj: bpy.types.Object, mask: str) -> np.ndarray:
     """
     kind, name = _find(obj, mask)
     with evaluated_mesh(obj) as mesh:
-        loops = corner_loops(obj, mesh)
-        weights = np.ones(loops.shape, np.float32)
+        weights = np.ones((len(mesh.loop_triangles), 3), np.float32)
         if kind == "faces":
             weights[:] = _get(mesh.polygons, "select", bool)[_get(mesh.loop_triangles, "polygon_index", np.int32), None]
         elif kind == "material":
             weights[:] = np.isin(material_index(mesh), _slots_of(obj, name))[:, None]
         elif kind == "group":
-            vertices = _get(mesh.loops, "vertex_index", np.int32)[loops]
+            vertices = _get(mesh.loops, "vertex_index", np.int32)[corner_loops(obj, mesh)]
             weights = _vertex_weights(mesh, obj.vertex_groups[name].index)[vertices]
     if len(weights) and not weights.any():
         raise ValueError(_NOTHING[kind].format(obj=obj.name, name=name))
     return weights
 
 
-def painted_masks(obj: bpy.types.Object, mask: str, numbers: Collection[int]) -> dict[int, np.ndarray]:
+def painted_masks(obj: bpy.types.Object, mask: str, numbers: Collection[int]) -> Pieces[dict[int, np.ndarray]]:
     """For each UDIM tile in ``numbers`` (0 for a single image) the luminance of the image that ``mask`` names.
 
-    (h, w) float32 in 0..1, row 0 at the top; (1, 1) ones where ``mask`` names none. A single mask image repeats on
-    every tile; of a tiled one, a tile that is not there is black, and a single image takes the first one. Alpha does
-    not count. Raises ``ValueError`` with a sentence if there is no such mask, the image can't be read or it is black
-    all over.
+    It comes in pieces, the first of which reads the pixels. (h, w) float32 in 0..1, row 0 at the top; (1, 1) ones where
+    ``mask`` names none. A single mask image repeats on every tile; of a tiled one, a tile that is not there is black,
+    and a single image takes the first one. Alpha does not count. Raises ``ValueError`` with a sentence if there is no
+    such mask, the image can't be read or it is black all over.
     """
-    kind, name = _find(obj, mask)
+    (kind, name), owner = _find(obj, mask), obj.name
     if kind != "image":
         return dict.fromkeys(numbers, np.ones((1, 1), np.float32))
     with _mask_image(name) as image, pictures(image, {n or FIRST for n in numbers}) as found:
-        weights = {n: (read_pixels(picture)[0][..., :3] @ _LUMINANCE).clip(0, 1) for n, picture in found.items()}
+        colors = {n: read_pixels(picture)[0] for n, picture in found.items()}
+    weights = yield from beside(_luminance, colors)
     if not any(weight.any() for weight in weights.values()):
-        raise ValueError(_NOTHING["image"].format(obj=obj.name, name=name))
+        raise ValueError(_NOTHING["image"].format(obj=owner, name=name))
     black = np.zeros((1, 1), np.float32)
     return {n: weights.get(0, weights.get(n or FIRST, black)) for n in numbers}
+
+
+def _luminance(colors: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    return {number: (values[..., :3] @ _LUMINANCE).clip(0, 1) for number, values in colors.items()}
 
 
 _NOTHING = {

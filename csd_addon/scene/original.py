@@ -11,16 +11,18 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from ..core.pieces import Pieces, beside, to_the_end
 from ..core.settings import JobSettings
 from ..core.source import EditSource, Tile, load_edited
 from ..core.udim import crossing, inside_tiles, layout, tile_numbers
 from .bake_base_color import bake_base_color
 from .base_color import BaseColor, find_base_color, read_pixels
+from .lookup import ObjectKey
 from .mask import painted_masks, read_corner_mask
 from .material import apply_edit, job_of
 from .read_mesh import read_material_index, read_mesh, require_mesh
 from .tiles import is_tiled, pictures
-from .write_image import edited_image
+from .write_image import Written, load_written, writing_edited
 
 # Edge of the image where one has to be baked first and no size is asked for.
 _BAKED_SIZE = 1024
@@ -80,41 +82,89 @@ def _tile_notes(obj: bpy.types.Object, base: BaseColor) -> tuple[str, ...]:
 
 def read_source(obj: bpy.types.Object, original: Original, settings: JobSettings) -> EditSource:
     """The pixels and the mask. Raises ``ValueError`` with a sentence where the mask or the image is of no use."""
+    return to_the_end(reading_source(obj, original, settings, read_mesh(obj, settings.uv_map).corner_uvs))
+
+
+def reading_source(
+    obj: bpy.types.Object, original: Original, settings: JobSettings, uvs: np.ndarray
+) -> Pieces[EditSource]:
+    """``read_source`` in pieces; uvs: (T, 3, 2) of the object in the layer that the edit is in.
+
+    What needs the mesh is read, and refused, in this call; the pieces that it returns read the pixels.
+    """
     image, corners = original.image(), read_corner_mask(obj, settings.mask)
-    uvs = read_mesh(obj, settings.uv_map).corner_uvs
-    number = np.zeros(len(corners), np.int32)
-    if is_tiled(image):
-        number, uvs = tile_numbers(uvs), inside_tiles(uvs)
     if image is None:
-        if layout(uvs)[0].any():
-            raise ValueError(
-                f"The base colour of '{obj.name}' is no image, and its UV map lies on several UDIM tiles: bake it into "
-                "an image of tiles first."
-            )
-        pixels = {0: (bake_base_color(obj, settings.uv_map, settings.size or _BAKED_SIZE), False)}
+        number, numbers = np.zeros(len(uvs), np.int32), [0]
+        baked = {0: (_baked(obj, settings, uvs), False)}
     else:
-        number[~np.isin(read_material_index(obj), original.slots)] = -1
-        with pictures(image, set(number.tolist())) as tiles:
-            pixels = {n: read_pixels(tile, settings.size) for n, tile in tiles.items()}
-    number[~np.isin(number, list(pixels))] = -1
-    if (number < 0).all():
-        raise ValueError(f"No face of '{obj.name}' lies on a tile of the image '{original.name}'.")
+        number, uvs, numbers = _places(obj, original, uvs)
+        baked = {}
     if not (corners.any(axis=1) & (number >= 0)).any():
         raise ValueError(
             f"The mask '{settings.mask}' lies on no face of '{obj.name}' that shows the image '{original.name}'."
         )
-    painted = painted_masks(obj, settings.mask, list(pixels))
-    return EditSource({n: Tile(*pixels[n], painted[n]) for n in pixels}, number, uvs, corners)
+    return _reading(ObjectKey.of(obj), original, settings, baked, numbers, (number, uvs, corners))
+
+
+def _baked(obj: bpy.types.Object, settings: JobSettings, uvs: np.ndarray) -> np.ndarray:
+    if layout(uvs)[0].any():
+        raise ValueError(
+            f"The base colour of '{obj.name}' is no image, and its UV map lies on several UDIM tiles: bake it into "
+            "an image of tiles first."
+        )
+    return bake_base_color(obj, settings.uv_map, settings.size or _BAKED_SIZE)
+
+
+def _places(obj: bpy.types.Object, original: Original, uvs: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """The tile that each triangle shows (-1: none), its UVs in there, and the numbers of the tiles that are shown."""
+    image, number = original.image(), np.zeros(len(uvs), np.int32)
+    numbers = [0]
+    if is_tiled(image):
+        number, uvs = tile_numbers(uvs), inside_tiles(uvs)
+        numbers = [tile.number for tile in image.tiles]
+    number[~np.isin(read_material_index(obj), original.slots) | ~np.isin(number, numbers)] = -1
+    if (number < 0).all():
+        raise ValueError(f"No face of '{obj.name}' lies on a tile of the image '{original.name}'.")
+    return number, uvs, sorted(set(number[number >= 0].tolist()))
+
+
+def _count(image: bpy.types.Image) -> int:
+    """How many numbers a single image holds; 0 for one of tiles."""
+    return 0 if is_tiled(image) else len(image.pixels)
+
+
+def _reading(
+    key: ObjectKey, original: Original, settings: JobSettings, pixels: dict[int, tuple[np.ndarray, bool]],
+    numbers: list[int], places: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> Pieces[EditSource]:  # fmt: skip
+    """pixels: what ``read_pixels`` would return, where it is there already. places: the rest of ``EditSource``."""
+    if not pixels:
+        # Memory that is touched for the first time costs as much as reading, at times ten times as much.
+        room = yield from beside(np.ones, _count(original.image()), np.float32)
+        with pictures(original.image(), numbers) as tiles:
+            pixels = {n: read_pixels(tile, settings.size, room) for n, tile in tiles.items()}
+        yield
+    obj = key.find()
+    if obj is None:
+        raise ValueError(f"The object '{key.name}' is gone.")
+    painted = yield from painted_masks(obj, settings.mask, list(pixels))
+    return EditSource({n: Tile(*pixels[n], painted[n]) for n in pixels}, *places)
+
+
+def writing_edit(original: Original, result: Path, settings: JobSettings, file: Path) -> Pieces[Written]:
+    """Write the edited pixels in ``result`` into image files, in pieces. file: their place, without suffix."""
+    pixels = yield from beside(load_edited, result)
+    depth = 0 if settings.depth == "auto" else int(settings.depth)
+    return (yield from writing_edited(original.image, pixels, file, depth=depth))
 
 
 def put_edit(
-    obj: bpy.types.Object, original: Original, result: Path, settings: JobSettings, file: Path, *, pack: bool
+    obj: bpy.types.Object, original: Original, written: Written, settings: JobSettings, job: str, *, pack: bool
 ) -> list[str]:
-    """Show the edited pixels in ``result`` on ``obj``; returns notes. file: of the new image, without suffix."""
-    depth = 0 if settings.depth == "auto" else int(settings.depth)
-    image = edited_image(original.image(), load_edited(result), f"{obj.name}_edited", file, pack=pack, depth=depth)
+    """Show what ``writing_edit`` wrote on ``obj``; returns notes. job: the folder that it came from."""
+    image = load_written(written, f"{obj.name}_edited", pack=pack)
     try:
-        return apply_edit(obj, image, settings.uv_map, original.slots, str(result.parent.parent))
+        return apply_edit(obj, image, settings.uv_map, original.slots, job)
     except ValueError:
         bpy.data.images.remove(image)
         raise

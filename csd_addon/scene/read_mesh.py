@@ -113,8 +113,10 @@ def corner_loops(obj: bpy.types.Object, mesh: bpy.types.Mesh) -> np.ndarray:
 
 def material_index(mesh: bpy.types.Mesh) -> np.ndarray:
     """(T,) int32, the material of each triangle of ``mesh``; as in Blender, a number too high means the last one."""
-    indices = np.empty(len(mesh.loop_triangles), np.int32)
-    mesh.loop_triangles.foreach_get("material_index", indices)
+    indices = np.zeros(len(mesh.loop_triangles), np.int32)
+    # Asked for one by one.
+    if len(mesh.materials) > 1:
+        mesh.loop_triangles.foreach_get("material_index", indices)
     return indices.clip(0, max(len(mesh.materials) - 1, 0))
 
 

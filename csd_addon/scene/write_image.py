@@ -1,13 +1,12 @@
-"""From a finished PNG, or from edited pixels, to an image in Blender.
+"""From edited pixels to an image file, and from there to an image in Blender.
 
 The worker's images have row 0 at the top, PNG has too, and Blender turns it over on loading: here and in
 ``base_color.read_pixels`` the row order changes, nowhere else.
 
 An edited image is stored as its source is: bit depth, colour space, alpha; or as PNG of the depth that is asked for.
-Where its pixels are the source's, the source's stored numbers are written again. They are taken from its file,
-because what Blender holds in memory has
-lost some of them: floats are linear and times alpha. PNGs are written here, because Blender's own 16-bit ones lose
-the colour under transparent texels.
+Where its pixels are the source's, the source's stored numbers are written again. They are taken from its file where
+what Blender holds in memory has lost some of them: floats are linear and times alpha. PNGs are written here, because
+Blender's own 16-bit ones lose the colour under transparent texels.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import contextlib
 import os
 import re
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,10 +23,12 @@ from tempfile import TemporaryDirectory
 import bpy
 import numpy as np
 
-from ..core.png import encode_png, require_png
+from ..core.pieces import Pieces, beside, to_the_end
+from ..core.png import encode_png
 from ..core.udim import tile_file
 from .base_color import read_pixels
-from .tiles import load_files, pictures
+from .load_image import load_image
+from .tiles import is_tiled, pictures
 
 # The colour space whose numbers Blender hands through as they are.
 _DATA = "Non-Color"
@@ -52,28 +53,34 @@ class _Stored:
     shown: np.ndarray
 
 
-def load_image(path: Path, name: str, *, pack: bool, tiles: Collection[int] = (0,)) -> bpy.types.Image:
-    """A new image from the PNG at ``path`` (or the files of its ``tiles``, see ``core.udim``), called ``name``.
+@dataclass(frozen=True)
+class Written:
+    """The files of an edited image; tiles: their numbers. What is in them means colours by ``form``."""
 
-    pack: keep the pixels inside the .blend (and forget the path) rather than refer to the file.
-    Raises ``ValueError`` if the file can't be read.
+    path: Path
+    tiles: tuple[int, ...]
+    form: _Format
+
+
+def load_written(written: Written, name: str, *, pack: bool) -> bpy.types.Image:
+    """A new image ``name`` of what ``writing_edited`` has written. pack, errors: as in ``load_image``."""
+    path, tiles, form = written.path, written.tiles, written.form
+    return load_image(path, name, pack=pack, tiles=tiles, space=form.space, alpha_mode=form.alpha_mode)
+
+
+def writing_edited(
+    find_source: Callable[[], bpy.types.Image | None], pixels: Mapping[int, np.ndarray], path: Path, *, depth: int = 0
+) -> Pieces[Written]:
+    """Write ``pixels`` into a file at ``path``, stored like the source and without loss; in pieces.
+
+    find_source: gives the source, None where there is none; without one the file has 8 bits and is sRGB. pixels: by
+    tile (a single image is 0), each (H, W, 4) float32, row 0 at the top, in the numbers of ``read_pixels``. Where they
+    equal the source's, the stored numbers do too; tiles that are not given come along as they are. depth: 8 or 16 for
+    a PNG of so many bits, which cuts floats off at 0 and 1; 0: as the source. ``path`` gets the suffix ``.png`` (8 or
+    16 bits) or ``.exr`` (half or full floats), and before it the number of each tile. Raises ``OSError`` if a file
+    can't be written.
     """
-    return _load(path, tiles, name, "sRGB", "STRAIGHT", pack=pack)
-
-
-def edited_image(
-    source: bpy.types.Image | None, pixels: Mapping[int, np.ndarray], name: str, path: Path, *, pack: bool,
-    depth: int = 0,
-) -> bpy.types.Image:  # fmt: skip
-    """A new image ``name`` with ``pixels``, stored like ``source`` and without loss in a file at ``path``.
-
-    pixels: by tile (a single image is 0), each (H, W, 4) float32, row 0 at the top, in the numbers of
-    ``read_pixels``. Where they equal the source's, the stored numbers do too; tiles that are not given come along as
-    they are. source: None means an 8-bit sRGB image. depth: 8 or 16 for a PNG of so many bits, which cuts floats off
-    at 0 and 1; 0: as the source. ``path`` gets the suffix ``.png`` (8 or 16 bits) or ``.exr`` (half
-    or full floats), and before it the number of each tile; ``filepath`` of the image says which. pack: as in
-    ``load_image``. Raises ``OSError`` if a file can't be written.
-    """
+    source = find_source()
     stem = path.stem if path.suffix.lower() in {".png", ".exr"} else path.name
     path.parent.mkdir(parents=True, exist_ok=True)
     with pictures(source) if source else contextlib.nullcontext({0: None}) as tiles:
@@ -82,15 +89,32 @@ def edited_image(
         forms = _as_png(own, depth) if depth else _of_one_suffix(own)
         path = path.with_name(stem + forms[min(forms)].suffix)
         files = {n: tile_file(path, n) for n in tiles}
-        for n, tile in tiles.items():
-            # In another colour space the stored numbers mean other colours.
-            stored = _stored(tile) if forms[n].space == own[n].space else None
-            numbers = _numbers(values[n], forms[n], stored, floats=bool(tile and tile.is_float))
-            _write(numbers, forms[n], _aside(files[n]))
-    for file in files.values():
+        with _all_or_none(files.values()):
+            for n, tile in tiles.items():
+                # In another colour space the stored numbers mean other colours.
+                stored = _stored(tile) if forms[n].space == own[n].space else None
+                floats = bool(tile and tile.is_float)
+                writing = _writing(values[n], forms[n], stored, _aside(files[n]), floats=floats)
+                # Pictures of tiles are ours and must be gone before anything else can happen in Blender.
+                if is_tiled(source):
+                    to_the_end(writing)
+                else:
+                    yield from writing
+    return Written(path, tuple(files), forms[min(forms)])
+
+
+@contextlib.contextmanager
+def _all_or_none(files: Collection[Path]) -> Iterator[None]:
+    """What was written aside for ``files`` takes their places after the block, or goes where the block fails."""
+    try:
+        yield
+    except BaseException:
+        for file in files:
+            with contextlib.suppress(OSError):
+                _aside(file).unlink()
+        raise
+    for file in files:
         os.replace(_aside(file), file)
-    form = forms[min(forms)]
-    return _load(path, files, name, form.space, form.alpha_mode, pack=pack)
 
 
 def _as_png(forms: dict[int, _Format], depth: int) -> dict[int, _Format]:
@@ -112,41 +136,33 @@ def _aside(path: Path) -> Path:
     return path.with_name(f"{path.stem}.part{path.suffix}")
 
 
-def _write(numbers: np.ndarray, form: _Format, path: Path) -> None:
+def _writing(
+    pixels: np.ndarray, form: _Format, stored: _Stored | None, path: Path, *, floats: bool
+) -> Pieces[None]:
+    def numbers() -> np.ndarray:
+        return _numbers(pixels, form, stored, floats=floats)
+
+    # Blender itself converts floats from one colour space to another.
+    values = numbers() if floats else (yield from beside(numbers))
     if form.suffix == ".png":
-        values = np.rint(numbers.clip(0, 1) * (2**form.depth - 1))
-        path.write_bytes(encode_png(values.astype(np.uint16 if form.depth == 16 else np.uint8)))
+        yield from beside(_write_png, values, form.depth, path)
     else:
-        _write_exr(numbers, path, form.depth, form.space if form.space == _linear_space() else _DATA)
+        _write_exr(values, path, form.depth, form.space if form.space == _linear_space() else _DATA)
 
 
-def _load(
-    path: Path, tiles: Collection[int], name: str, space: str, alpha_mode: str, *, pack: bool
-) -> bpy.types.Image:
-    # Blender makes an image of any file and notices only when it looks for pixels: 70 ms at 2048, on drawing it too.
-    try:
-        for number in tiles if path.suffix == ".png" else ():
-            require_png(tile_file(path, number).read_bytes())
-        image = load_files(path, tiles)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"The texture {path} can't be loaded: {error}") from error
-    image.name = name
-    image.colorspace_settings.name = space
-    image.alpha_mode = alpha_mode
-    file = Path(image.filepath).name
-    if pack:
-        image.pack()
-        image.filepath = f"//textures/{file}"
-    elif bpy.data.filepath:
-        # Saving a file elsewhere keeps absolute paths. Windows knows no relative path to another drive.
-        with contextlib.suppress(ValueError):
-            image.filepath = bpy.path.relpath(str(path.with_name(file)))
-    return image
+def _write_png(numbers: np.ndarray, depth: int, path: Path) -> None:
+    values = np.rint(numbers.clip(0, 1) * (2**depth - 1))
+    path.write_bytes(encode_png(values.astype(np.uint16 if depth == 16 else np.uint8)))
 
 
 def _stored(source: bpy.types.Image | None) -> _Stored | None:
-    """What stands in the source's file or packed file; None if there is none, as for an image painted in Blender."""
+    """What stands in the source's file or packed file; None if there is none, as for an image painted in Blender.
+
+    None as well where memory has lost nothing of it: bytes are as in the file unless alpha is divided out or ignored.
+    """
     if source is None or source.source != "FILE":
+        return None
+    if not source.is_float and source.alpha_mode in {"STRAIGHT", "CHANNEL_PACKED"}:
         return None
     # A copy reads the file anew: strokes that are not saved yet stay behind.
     copy = source.copy()
@@ -227,7 +243,7 @@ def _in_space(color: np.ndarray, space: str) -> np.ndarray:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "converted.exr"
         _write_exr(color, path, 32, space)
-        image = _load(path, [0], "CSD converted", _DATA, "CHANNEL_PACKED", pack=False)
+        image = load_image(path, "CSD converted", pack=False, space=_DATA, alpha_mode="CHANNEL_PACKED")
         try:
             return read_pixels(image)[0][..., :3]
         finally:

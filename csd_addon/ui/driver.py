@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import atexit
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import bpy
 
-from ..core.checks import check_mesh, check_uvs, overlap_problem
-from ..core.mesh import MeshData
+from ..core.pieces import Pieces, to_the_end
 from ..core.settings import JobSettings
 from ..core.udim import tile_file, tiles_of
-from ..jobs.folder import JobFolder, new_folder, write_json
+from ..jobs.folder import JobFolder, new_folder
 from ..jobs.job import Job
 from ..jobs.process import WorkerProcess, program_folder, worker_command
 from ..jobs.state import JobState
@@ -31,13 +28,12 @@ from ..runtime import catalogue, installed
 from ..runtime.errors import RuntimeMissing, TeacherMissing
 from ..runtime.named import named_python
 from ..runtime.paths import Paths, default_base
-from ..scene.lookup import ObjectKey
+from ..scene.load_image import load_image
 from ..scene.material import apply_texture
-from ..scene.original import Original, find_original, put_edit, read_source
+from ..scene.original import put_edit, writing_edit
 from ..scene.preview import Preview, hide_previews, show_preview
-from ..scene.read_mesh import active_uv_map, has_uvs, is_rigged, read_mesh
-from ..scene.unwrap import put_layer, take_layer, unwrap_into_new_layer
-from ..scene.write_image import load_image
+from ..scene.unwrap import put_layer, take_layer
+from .preparing import Task, begin, write_job
 
 # Tests run the whole road without torch by setting this variable to "fake" (worker/fake.py).
 FAKE_VARIABLE = "CSD_TEXTURE_WORKER"
@@ -48,106 +44,59 @@ REFUSALS = (ValueError, RuntimeMissing, TeacherMissing, OSError)
 _worker: WorkerProcess | None = None
 
 
-@dataclass(frozen=True)
-class Task:
-    """A job and where its result goes.
-
-    uvs: of the new UV layer ``settings.uv_map`` that the object gets with the texture, None if it has one
-    (``scene.unwrap.take_layer``). edited: for an edit, what it starts from.
-    """
-
-    key: ObjectKey
-    folder: JobFolder
-    settings: JobSettings
-    notes: tuple[str, ...] = ()
-    uvs: Any = None
-    edited: Original | None = None
-
-
 def prepare(obj: bpy.types.Object, settings: JobSettings, folder: JobFolder) -> Task:
     """Check ``obj`` and ``settings`` and write the job folder. Nothing has changed in Blender afterwards.
 
     An object without usable UVs is unwrapped, and gets that layer together with the texture. Raises ``ValueError`` with
     one sentence on bad input, ``TeacherMissing`` if the teacher is not there.
     """
-    settings.validate()
-    _require_own(obj)
-    teacher = teacher_folders(settings.teacher)
-    original = find_original(obj, settings) if settings.kind == "edit" else None
-    wanted = original.uv_map if original else settings.uv_map
-    mesh = read_mesh(obj, wanted)
-    notes = [*(original.notes if original else ()), *_checked(check_mesh(mesh, obj.name))]
-    if is_rigged(obj):
-        notes.append(f"'{obj.name}' is rigged: it was textured in its rest pose.")
-    avoid = settings.kind == "texture" and settings.overlaps == "new"
-    uv_map, new_layer = _uv_layer(obj, mesh, wanted, notes, avoid_overlaps=avoid)
-    settings = replace(settings, uv_map=uv_map)
-    task = Task(ObjectKey.of(obj), folder, settings, tuple(notes), None, original)
-    uvs = None
-    try:
-        # What may refuse comes before anything is written.
-        source = read_source(obj, original, settings) if original else None
-        _write_job(task, _with_layer(obj, new_layer) if new_layer else mesh, teacher)
-        if source:
-            source.save(folder.source)
-    finally:
-        uvs = take_layer(obj, new_layer) if new_layer else None
-    return replace(task, uvs=uvs)
-
-
-def _require_own(obj: bpy.types.Object) -> None:
-    if obj.type == "MESH" and is_linked(obj):
-        raise ValueError(
-            f"'{obj.name}' comes from a linked library, so nothing can be added to it; make it local first."
-        )
-
-
-def is_linked(obj: bpy.types.Object) -> bool:
-    """Whether a linked library holds what would have to change: the object, or its mesh with the material slots."""
-    slots = obj.material_slots
-    return obj.library is not None or (
-        obj.data.library is not None and (not slots or any(slot.link == "DATA" for slot in slots))
-    )
-
-
-def _with_layer(obj: bpy.types.Object, layer: str) -> MeshData:
-    mesh = read_mesh(obj, layer)
-    if any(problem.severity == "error" for problem in check_uvs(mesh, obj.name)):
-        raise ValueError(
-            f"After its modifiers '{obj.name}' has no UV map: apply the modifier that rebuilds the mesh, or turn it "
-            "off."
-        )
-    return mesh
-
-
-def _write_job(task: Task, mesh: MeshData, teacher: dict[str, str]) -> None:
-    name, folder = task.key.name, task.folder
-    folder.create()
-    mesh.save(folder.mesh)
-    job = {
-        "protocol": PROTOCOL_VERSION, "object": name, "settings": task.settings.to_json(), "teacher": teacher,
-        "versions": {"blender": bpy.app.version_string, "python": platform.python_version()},
-    }  # fmt: skip
-    if task.edited:
-        job["source"] = {"image": task.edited.name, "job": task.edited.job}
-    write_json(folder.job, job)
+    teacher = teacher_folders(settings.validate().teacher)
+    task, rest = begin(obj, settings, folder)
+    to_the_end(rest)
+    write_job(task, teacher)
+    return task
 
 
 def start(obj: bpy.types.Object, settings: JobSettings) -> tuple[Task, Job]:
-    """Prepare and launch a job in a new folder, which a refusal (one of ``REFUSALS``) removes again."""
+    """Prepare and launch a job in a new folder, which a refusal (one of ``REFUSALS``) removes again.
+
+    The window does not wait: pixels are read and files written by the first polls of the job. What is refused then
+    fails the job.
+    """
     folder = new_folder(Paths(default_base()).jobs)
     try:
-        task = prepare(obj, settings, folder)
-        return task, launch(task)
+        teacher = teacher_folders(settings.validate().teacher)
+        task, rest = begin(obj, settings, folder)
+        # At once, or the history meets a folder without it.
+        write_job(task, teacher)
+        first = _or_nothing(rest, folder)
+        next(first)
+        return task, launch(task, first=first)
     except REFUSALS:
         shutil.rmtree(folder.path)
         raise
 
 
-def launch(task: Task, *, resume: bool = False) -> Job:
-    """Start the task's job in the shared worker. Raises ``RuntimeMissing`` or ``OSError`` if there is none."""
+def _or_nothing(pieces: Pieces[None], folder: JobFolder) -> Pieces[None]:
+    """``pieces``; where they are refused or ended before the last one, their folder goes.
+
+    The first piece does nothing: what has not begun does not notice that it is closed.
+    """
+    try:
+        yield
+        yield from pieces
+    except (GeneratorExit, *REFUSALS):
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+
+
+def launch(task: Task, *, resume: bool = False, first: Pieces[None] | None = None) -> Job:
+    """Start the task's job in the shared worker. Raises ``RuntimeMissing`` or ``OSError`` if there is none.
+
+    first: as in ``Job.start``.
+    """
     job = Job(task.folder, shared_worker(task.folder))
-    job.start(resume=resume)
+    job.start(resume=resume, first=first)
     return job
 
 
@@ -180,14 +129,22 @@ def finish(task: Task, result: Path, *, file: Path | None) -> list[str]:
     file: where the image is to lie, without suffix; None packs it into the .blend. Raises ``ValueError`` if the object
     is gone or the image can't be read, ``OSError`` if the file can't be written; then the object is as it was.
     """
+    return to_the_end(finishing(task, result, file=file))
+
+
+def finishing(task: Task, result: Path, *, file: Path | None) -> Pieces[list[str]]:
+    """``finish`` in pieces: the last one puts the texture up, the others change nothing in Blender."""
+    written = None
+    if task.edited:
+        _require_object(task, result)
+        place = file or result.with_suffix("")
+        written = yield from writing_edit(task.edited, result, task.settings, place)
     hide_previews()
-    obj = task.key.find()
-    if obj is None:
-        raise ValueError(f"The object '{task.key.name}' is gone; its texture is kept in {result}.")
+    obj = _require_object(task, result)
     added = task.uvs is not None and put_layer(obj, task.settings.uv_map, task.uvs)
     try:
-        if task.edited:
-            notes = put_edit(obj, task.edited, result, task.settings, file or result.with_suffix(""), pack=file is None)
+        if written:
+            notes = put_edit(obj, task.edited, written, task.settings, str(task.folder.path), pack=file is None)
         else:
             notes = _put_texture(obj, task, result, file)
     except (ValueError, OSError):
@@ -197,22 +154,47 @@ def finish(task: Task, result: Path, *, file: Path | None) -> list[str]:
     return [*task.notes, *notes]
 
 
+def _require_object(task: Task, result: Path) -> bpy.types.Object:
+    obj = task.key.find()
+    if obj is None:
+        raise ValueError(f"The object '{task.key.name}' is gone; its texture is kept in {result}.")
+    return obj
+
+
 def _put_texture(obj: bpy.types.Object, task: Task, result: Path, file: Path | None) -> list[str]:
     name = f"{obj.name}_basecolor"
     path, tiles = result, tiles_of(result)
     if file:
         path = file.with_name(file.name + result.suffix)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for tile in tiles:
-            target = tile_file(path, tile)
-            aside = target.with_name(target.name + ".part")
-            shutil.copyfile(tile_file(result, tile), aside)
-            os.replace(aside, target)
+        _copy_tiles(result, path)
+    unseen = _put_unseen_map(task.folder, file)
     image = load_image(path, name, pack=file is None, tiles=tiles)
     notes = apply_texture(obj, image, task.settings.uv_map, job=str(task.folder.path))
     # An earlier texture of this object had the name until now.
     image.name = name
-    return notes
+    return [*notes, *unseen]
+
+
+def _put_unseen_map(folder: JobFolder, file: Path | None) -> list[str]:
+    """Lay the map of what no view saw beside ``file``; a note that says where it is, none if there is no map."""
+    path = folder.unseen
+    if not tiles_of(path):
+        return []
+    if file:
+        path = file.with_name(f"{file.name}_unseen.png")
+        _copy_tiles(folder.unseen, path)
+    shown = path if tiles_of(path) == [0] else tile_file(path, "<UDIM>")
+    return [f"What no view saw is white in {shown}; there the texture was filled from what was seen."]
+
+
+def _copy_tiles(source: Path, path: Path) -> None:
+    """Copy the image ``source`` with all its tiles to ``path``, aside first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for tile in tiles_of(source):
+        target = tile_file(path, tile)
+        aside = target.with_name(target.name + ".part")
+        shutil.copyfile(tile_file(source, tile), aside)
+        os.replace(aside, target)
 
 
 def teacher_folders(name: str) -> dict[str, str]:
@@ -270,33 +252,3 @@ atexit.register(stop_worker)
 def is_fake() -> bool:
     """Whether the tests' worker runs, which needs no runtime."""
     return os.environ.get(FAKE_VARIABLE) == "fake"
-
-
-def _checked(problems: list) -> list[str]:
-    """The notes among ``problems``; an error among them is raised as ``ValueError``."""
-    for problem in problems:
-        if problem.severity == "error":
-            raise ValueError(problem.sentence)
-    return [problem.sentence for problem in problems]
-
-
-def _uv_layer(
-    obj: bpy.types.Object, mesh: MeshData, wanted: str, notes: list[str], *, avoid_overlaps: bool
-) -> tuple[str, str]:
-    """The UV layer to bake into, and its name again if it had to be made."""
-    if wanted and wanted not in obj.data.uv_layers:
-        layers = ", ".join(layer.name for layer in obj.data.uv_layers) or "none"
-        raise ValueError(f"'{obj.name}' has no UV map called '{wanted}'; its UV maps are: {layers}.")
-    if has_uvs(obj):
-        problems = check_uvs(mesh, obj.name)
-        broken = next((p.sentence for p in problems if p.severity == "error"), None)
-        if broken is None and avoid_overlaps:
-            broken = overlap_problem(mesh, obj.name)
-        if broken is None:
-            notes += [problem.sentence for problem in problems]
-            return wanted or active_uv_map(obj), ""
-    else:
-        broken = f"'{obj.name}' has no UV map."
-    layer = unwrap_into_new_layer(obj)
-    notes.append(f"{broken} It was unwrapped into the new UV map '{layer}'.")
-    return layer, layer

@@ -37,7 +37,7 @@ class CSD_PG_guidance(bpy.types.PropertyGroup):
 
     own_guidance: BoolProperty(
         name="Own Values", description="Use the numbers below instead of the preset's and the teacher's own",
-        update=lambda self, context: self.own_guidance and _fill(self, context, _GUIDANCE),
+        update=lambda self, context: _fill(self, context, _GUIDANCE) if self.own_guidance else None,
     )
     w1: FloatProperty(
         name="Prompt Weight", default=1.0, min=0, soft_max=4, description="How hard the prompt (or target) pulls"
@@ -61,7 +61,7 @@ class CSD_PG_guidance(bpy.types.PropertyGroup):
     )
     own_views: BoolProperty(
         name="Own Values", description="Use the views below instead of the preset's and the teacher's own",
-        update=lambda self, context: self.own_views and _fill(self, context, _VIEWS),
+        update=lambda self, context: _fill(self, context, _VIEWS) if self.own_views else None,
     )
     undersides: BoolProperty(
         name="Undersides", default=True,

@@ -43,6 +43,14 @@ class CSD_OT_recall_settings(_RunOperator, bpy.types.Operator):
     bl_label = "Recall Settings"
     bl_options = {"REGISTER", "UNDO"}
 
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """With the seed, for which a run's line in the panel has no room."""
+        tip = translated("Fill the settings in as they were for this run")
+        entry = next((e for e in past_runs.shown() if e.folder.path.name == properties.run), None)
+        seed = entry.settings.get("seed") if entry else None
+        return tip if seed is None else translated("{}: seed {}").format(tip, seed)
+
     def act(self, context: bpy.types.Context, entry: Entry) -> None:
         settings = settings_of(entry)
         # An edit takes size and UV map from its source, a new texture has no words of an edit.
@@ -197,9 +205,8 @@ def _blank(entry: Entry) -> int:
 
 
 def _details(entry: Entry) -> list[str]:
-    """What is said below the words: when, how it ended, and the seed of a result."""
-    seed = [translated("seed {}").format(entry.settings["seed"])] if "seed" in entry.settings else []
-    return [age_text(time.time() - entry.date), _ending(entry), *(seed if entry.state == "done" else [])]
+    """What is said below the words: when, and how it ended."""
+    return [age_text(time.time() - entry.date), _ending(entry)]
 
 
 def _ending(entry: Entry) -> str:

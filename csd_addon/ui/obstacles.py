@@ -23,6 +23,7 @@ from ..runtime.paths import Paths, default_base
 from ..scene.base_color import find_shader, linked
 from ..scene.material import shared_materials
 from . import driver, runtime_page, setting_up
+from .preparing import is_linked
 
 Remedy = Callable[[bpy.types.UILayout], Any]
 
@@ -60,7 +61,7 @@ def _object(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Ob
         return Obstacle(translated("Select the mesh that should get a texture."))
     if obj.type != "MESH":
         return Obstacle(translated("'{}' is a {}. Select a mesh.").format(obj.name, obj.type.lower()))
-    if driver.is_linked(obj):
+    if is_linked(obj):
         return Obstacle(
             translated("'{}' comes from a linked library, so nothing can be added to it.").format(obj.name),
             lambda layout: _set(layout.operator("object.make_local", icon="LIBRARY_DATA_DIRECT"), type="SELECT_OBDATA"),

@@ -84,7 +84,7 @@ def draw_sentence(
     column = layout.column(align=True)
     column.scale_y = 0.85
     # Chinese signs are twice as wide and need no space to break at.
-    letter *= 1 if sentence.isascii() else 1.9
+    letter *= 1 + 0.9 * sum(not sign.isascii() for sign in sentence) / max(len(sentence), 1)
     for line in textwrap.wrap(sentence, max(10, int((context.region.width - 70) / letter))):
         column.label(text=line, icon=icon, translate=False)
         icon = "BLANK1"

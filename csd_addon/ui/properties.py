@@ -134,6 +134,10 @@ class SettingsMixin:
         items=[(n, _OVERLAP_NAMES[n], _OVERLAP_TIPS[n]) for n in OVERLAPS],
         description="What a new texture does where faces share texels (mirrored or overlapping UVs)",
     )
+    unseen_map: BoolProperty(
+        name="Map of the Unseen", default=_DEFAULT["unseen_map"],
+        description="Also write an image that shows in white which texels no view saw and were filled from others",
+    )
     seed: IntProperty(
         name="Seed", default=_DEFAULT["seed"], min=0, description="Equal seeds give equal textures on one machine"
     )

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import bpy
 from bpy.app.translations import pgettext_iface as translated
+from bpy.app.translations import pgettext_n as marked
 
-from ..runtime import environment, lockfile
+from ..runtime import amounts, environment, lockfile
 from ..runtime.errors import RuntimeMissing
+from ..runtime.interpreter import has_nvidia
 from ..runtime.paths import Paths, default_base
 from . import runtime_page, session, setting_up
 from .progress import draw_sentence
@@ -17,8 +19,9 @@ ACCELERATORS = (
     ("cuda", "NVIDIA CUDA", "For NVIDIA graphics cards; several GB"),
     ("mps", "Apple GPU", "For Apple silicon"),
 )
-# Measured on Linux: the processor's build on disk. CUDA's is the sum of its wheels' unpacked sizes, not installed here.
-SIZES = {"cuda": "7 GB", "cpu": "1.3 GB", "mps": "1.3 GB"}
+_NO_CARD = marked(
+    "No NVIDIA card was found. The registry has no smaller build for Linux; this one computes on the processor."
+)
 
 
 class _Setup:
@@ -76,7 +79,10 @@ class CSD_OT_install_runtime(_Setup, bpy.types.Operator):
             # Its list can't be installed from here any more, as when it came from a bundle.
             self.accelerator = lockfile.AUTO
             self._look()
-        return context.window_manager.invoke_props_dialog(self, width=520, confirm_text="Install")
+        return context.window_manager.invoke_props_dialog(
+            self, width=600, title="Repair Runtime" if self.repair else "Install Runtime",
+            confirm_text="Repair" if self.repair else "Install",
+        )  # fmt: skip
 
     def check(self, context: bpy.types.Context) -> bool:
         self._look()
@@ -98,6 +104,8 @@ class CSD_OT_install_runtime(_Setup, bpy.types.Operator):
             draw_sentence(layout, context, self._refusal, "ERROR")
         else:
             _draw_consent(layout.column(align=True), self._plan)
+            if self._plan.accelerator == "cuda" and not has_nvidia():
+                draw_sentence(layout, context, translated(_NO_CARD), "INFO")
         layout.prop(self, "accelerator")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -111,11 +119,15 @@ def _draw_consent(layout: bpy.types.UILayout, plan: environment.Plan) -> None:
     licences = [(translated("Licence"), translated("BSD-3-Clause, Apache-2.0 and other free ones"))]
     if plan.accelerator == "cuda":
         licences.append(("", translated("NVIDIA's own for the CUDA libraries")))
-    size = translated("about {} on disk, built for {}").format(SIZES[plan.accelerator], plan.accelerator)
+    size = translated("about {} GB to fetch, {} GB on the disk").format(
+        amounts.FETCHED_GB[plan.accelerator], amounts.INSTALLED_GB[plan.accelerator]
+    )
+    built_for = next(name for identifier, name, _ in ACCELERATORS if identifier == plan.accelerator)
     rows = (
         (translated("What"), translated("PyTorch, diffusers, transformers and what they need")),
         (translated("From"), where),
         (translated("Size"), size),
+        (translated("For"), translated(built_for)),
         *licences,
         (translated("Into"), str(plan.directory)),
         (translated("Python"), str(plan.interpreter.executable)),

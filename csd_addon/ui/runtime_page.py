@@ -16,6 +16,7 @@ from ..runtime.named import named_python
 from ..runtime.paths import Paths, default_base
 from . import setting_up
 from .progress import draw_sentence
+from .translations import told
 
 _STATES = {
     "ready": (marked("The runtime is installed."), "CHECKMARK"),
@@ -37,15 +38,15 @@ def find() -> Installed | None:
 def draw_runtime(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """State, device, size, and the buttons that change them."""
     found, named = find(), named_python()
-    sentence, icon = describe(found, named)
-    draw_sentence(layout, context, sentence, icon)
-    if found and not named:
-        _draw_facts(layout, found)
-    _draw_network(layout)
     task = setting_up.current()
     if task and task.kind != "doctor":
         draw_progress(layout, task)
         return
+    sentence, icon = describe(found, named)
+    draw_sentence(layout, context, sentence, icon)
+    if found and not named:
+        _draw_facts(layout, context, found)
+    _draw_network(layout, context)
     _draw_outcome(layout, context)
     _draw_buttons(layout, found, named)
 
@@ -60,7 +61,7 @@ def describe(found: Installed | None, named: Path | None) -> tuple[str, str]:
     return translated(sentence), icon
 
 
-def _draw_facts(layout: bpy.types.UILayout, found: Installed) -> None:
+def _draw_facts(layout: bpy.types.UILayout, context: bpy.types.Context, found: Installed) -> None:
     rows = [(translated("Folder"), str(found.directory))]
     if found.size:
         rows.append((translated("Size"), f"{found.size / 1e9:.2f} GB"))
@@ -72,24 +73,32 @@ def _draw_facts(layout: bpy.types.UILayout, found: Installed) -> None:
         split.label(text=name, icon="BLANK1", translate=False)
         split.label(text=value, translate=False)
     if found.device and found.device.problem:
-        layout.label(text=found.device.problem, icon="ERROR", translate=False)
+        draw_sentence(layout, context, f"{found.device.problem}.", "ERROR")
+    elif found.lacks_card:
+        draw_sentence(layout, context, translated("No NVIDIA card was found, so the processor computes."), "INFO")
 
 
-def _draw_network(layout: bpy.types.UILayout) -> None:
+def _draw_network(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     if bpy.app.online_access:
         return
-    row = layout.row()
     text = translated("Online access is off: nothing is downloaded. All that is on this disk works.")
-    row.label(text=text, icon="INTERNET_OFFLINE", translate=False)
+    draw_sentence(layout, context, text, "INTERNET_OFFLINE")
     if not bpy.app.online_access_override:
+        row = layout.row()
+        row.alignment = "LEFT"
         row.operator("screen.userpref_show", text="Network Settings").section = "SYSTEM"
 
 
 def draw_progress(layout: bpy.types.UILayout, task: setting_up.Task) -> None:
     """The bar and the button that cancels."""
     row = layout.row(align=True)
-    row.progress(factor=task.fraction, text=f"{translated(_KINDS[task.kind])}: {task.detail}", type="BAR")
+    row.progress(factor=task.fraction, text=_progress_text(task), type="BAR")
     row.operator("csd.cancel_setup", text="", icon="X")
+
+
+def _progress_text(task: setting_up.Task) -> str:
+    kind = translated(_KINDS[task.kind])
+    return f"{kind}: {told(task.detail)}" if task.detail else kind
 
 
 def _draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -131,8 +140,9 @@ def draw_doctor(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         if last and last.kind == "doctor" and last.problem:
             _draw_problem(layout, context, last)
     for finding in sorted(findings(task or last), key=lambda found: found["ok"]):
-        text = f"{finding['sentence']} {finding['remedy']}".strip()
-        draw_sentence(layout, context, text, "CHECKMARK" if finding["ok"] else "ERROR")
+        draw_sentence(layout, context, finding["sentence"], "CHECKMARK" if finding["ok"] else "ERROR")
+        if finding["remedy"]:
+            draw_sentence(layout, context, finding["remedy"], "BLANK1")
 
 
 def findings(task: setting_up.Task | None) -> list[dict]:
@@ -141,9 +151,19 @@ def findings(task: setting_up.Task | None) -> list[dict]:
         return []
     # The child speaks of the Blender that a terminal would use.
     said = [message for message in task.messages if "ok" in message and message["name"] != "blender"]
-    online = "on" if bpy.app.online_access else "off"
-    own = f"This is Blender {bpy.app.version_string}; online access is {online}."
+    version = bpy.app.version_string
+    on, off = f"This is Blender {version}; online access is on.", f"This is Blender {version}; online access is off."
+    own = on if bpy.app.online_access else off
     return [{"name": "blender", "ok": True, "sentence": own, "remedy": ""}, *said]
+
+
+def findings_text(task: setting_up.Task | None) -> str:
+    """What the doctor has found as lines for a forum: in English, without the user's name or home folder."""
+    lines = [
+        f"{'ok     ' if found['ok'] else 'PROBLEM'} {found['name']}: {found['sentence']} {found['remedy']}".rstrip()
+        for found in findings(task)
+    ]
+    return impersonal("\n".join(lines))
 
 
 class CSD_OT_copy_findings(bpy.types.Operator):
@@ -158,9 +178,5 @@ class CSD_OT_copy_findings(bpy.types.Operator):
         return bool(findings(setting_up.last()))
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        lines = [
-            f"{'ok     ' if found['ok'] else 'PROBLEM'} {found['name']}: {found['sentence']} {found['remedy']}".rstrip()
-            for found in findings(setting_up.last())
-        ]
-        context.window_manager.clipboard = impersonal("\n".join(lines))
+        context.window_manager.clipboard = findings_text(setting_up.last())
         return {"FINISHED"}

@@ -14,6 +14,7 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_iface as translated
 
+from ..core.pieces import Pieces
 from ..core.settings import JobSettings
 from ..jobs.job import Job
 from ..jobs.state import JobState
@@ -23,8 +24,9 @@ from . import driver, window
 from .driver import REFUSALS
 from .output import Place
 
-# Seconds between two looks at the running job.
+# Seconds between two looks at the running job, and between two pieces of our own work.
 TICK = 0.1
+_NEXT = 0.01
 
 
 @dataclass
@@ -46,6 +48,8 @@ _items: list[Item] = []
 _running: tuple[driver.Task, Job] | None = None
 _last: JobState | None = None
 _last_task: driver.Task | None = None
+# What is left to do until the result is on the object.
+_finishing: Pieces[list[str]] | None = None
 # Whether the preview was taken away or could not be shown, so that the next tick has to try again.
 _swept = False
 
@@ -71,13 +75,13 @@ def begin(task: driver.Task, job: Job, place: Place | None = None) -> None:
     if not any(item.status == "running" for item in _items):
         _items[:] = [Item(task.key, task.settings, place, "running")]
     if not bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.register(_tick, first_interval=TICK, persistent=True)
+        bpy.app.timers.register(_tick, first_interval=_NEXT, persistent=True)
 
 
 def wait() -> None:
     """Do in this call what the timer does in a window, until everything has ended."""
-    while _tick() is not None:
-        time.sleep(TICK)
+    while (pause := _tick()) is not None:
+        time.sleep(pause)
 
 
 def items() -> Sequence[Item]:
@@ -140,12 +144,15 @@ def forget_all() -> None:
 
 def end(sentence: str = "") -> None:
     """End everything at once: the running job is cancelled, its preview taken away. ``sentence`` says why."""
-    global _running, _last
+    global _running, _last, _finishing
     hide_previews()
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
     if _running is None:
         return
+    if _finishing:
+        _finishing.close()
+        _finishing = None
     job, item = _running[1], _current()
     cancel()
     job.wait()
@@ -182,7 +189,9 @@ def _tick() -> float | None:
         return None
     with window.override():
         _look(*_running)
-    return TICK if _running else None
+    if _running is None:
+        return None
+    return _NEXT if _finishing or _running[1].is_preparing else TICK
 
 
 def _look(task: driver.Task, job: Job) -> None:
@@ -200,32 +209,40 @@ def _look(task: driver.Task, job: Job) -> None:
 
 
 def _conclude(task: driver.Task, state: JobState) -> None:
+    """Put the result up, over several ticks if need be, or say why there is none; then go on with the next one."""
     global _running, _last
     item = _current()
+    if state.done and not _put(item, task, state):
+        return
     _running, _last = None, state
     hide_previews()
-    item.notes = list(state.warnings)
-    if state.done:
-        _put(item, task, state)
-    elif state.error:
+    item.notes = [*state.warnings, *item.notes]
+    if state.error:
         item.status, item.sentence = "failed", state.error.sentence
-    else:
+    elif not state.done:
         kept = translated("Cancelled. What was reached is kept in {}.").format(task.folder.path)
-        item.status, item.sentence = "cancelled", kept
+        begun = task.folder.job.is_file()
+        item.status, item.sentence = "cancelled", kept if begun else translated("Cancelled before it began.")
     _advance()
     window.redraw()
 
 
-def _put(item: Item, task: driver.Task, state: JobState) -> None:
-    result = Path(state.done.paths["basecolor"])
+def _put(item: Item, task: driver.Task, state: JobState) -> bool:
+    """Do the next piece of putting the result up; whether it is there, or can't be."""
+    global _finishing
     try:
-        file = item.place and item.place(task.key.name, task.settings.kind)
-        item.notes += driver.finish(task, result, file=file)
+        if _finishing is None:
+            file = item.place and item.place(task.key.name, task.settings.kind)
+            _finishing = driver.finishing(task, Path(state.done.paths["basecolor"]), file=file)
+        next(_finishing)
+        return False
+    except StopIteration as end:
+        item.status, item.notes = "done", end.value
+        bpy.ops.ed.undo_push(message="Edit Texture" if task.edited else "Texture")
     except REFUSALS as error:
         item.status, item.sentence = "failed", str(error)
-    else:
-        item.status = "done"
-        bpy.ops.ed.undo_push(message="Edit Texture" if task.edited else "Texture")
+    _finishing = None
+    return True
 
 
 # --- Handlers: the artist goes on working while a job runs ---------------------------------------------------

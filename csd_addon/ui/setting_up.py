@@ -53,8 +53,8 @@ class Task:
 
     @property
     def detail(self) -> str:
-        """The newest step in words."""
-        return next((m["detail"] for m in reversed(self.messages) if m.get("detail")), translated("Starting"))
+        """The newest step in words; empty before there is one."""
+        return next((m["detail"] for m in reversed(self.messages) if m.get("detail")), "")
 
     @property
     def fraction(self) -> float:

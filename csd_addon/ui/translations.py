@@ -6,7 +6,8 @@ sentence (``pgettext_iface``) and marks what it says elsewhere (``pgettext_n``).
 or a number keep their gaps: ``{}``.
 
 Other parts of the program, and the worker, know English alone; their sentences arrive whole. ``told`` finds the one
-with gaps that such a sentence was made from: a text in these files that ends with a full stop.
+with gaps that such a sentence was made from: a text in these files that ends with a full stop, or one of the groups
+"steps" (what an installer is doing) and "setup" (what it and the doctor say).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _FOLDER = Path(__file__).parent / "languages"
 # Blender looks buttons up in another context than everything else; ours is for words that it uses otherwise.
 _CONTEXTS = ("*", "Operator", "CSD Texture")
 
+_TOLD = ("steps", "setup")
+
 # Sentences with gaps, in the order in which they are tried, and the pattern of what is made from each.
 _patterns: dict[str, re.Pattern[str]] = {}
 
@@ -33,8 +36,11 @@ def languages() -> list[str]:
 
 def texts(language: str) -> dict[str, str]:
     """English to ``language``."""
-    groups = json.loads((_FOLDER / f"{language}.json").read_text(encoding="utf-8"))
-    return {english: there for group in groups.values() for english, there in group.items()}
+    return {english: there for group in _groups(language).values() for english, there in group.items()}
+
+
+def _groups(language: str) -> dict[str, dict[str, str]]:
+    return json.loads((_FOLDER / f"{language}.json").read_text(encoding="utf-8"))
 
 
 def told(sentence: str) -> str:
@@ -54,7 +60,9 @@ def register() -> None:
     """Teach Blender our texts."""
     known = {language: texts(language) for language in languages()}
     bpy.app.translations.register(__name__, {language: _table(table) for language, table in known.items()})
-    sentences = {text for table in known.values() for text in table if text.endswith(".") and "{" in text}
+    whole = {text for language in known for group in _TOLD for text in _groups(language).get(group, {})}
+    said = {text for table in known.values() for text in table if text.endswith(".")} | whole
+    sentences = {text for text in said if "{" in text}
     # First those that may begin with another sentence, which would else take the rest for one of its gaps.
     for template in sorted(sentences, key=lambda text: (not text.startswith("{}"), -len(text), text)):
         parts = re.split(r"\{[^}]*\}", template)

@@ -49,6 +49,54 @@ def worker(tmp_path: Path):
 HELLO = f"import sys, time; sys.stdout.buffer.write({encode(Hello())!r}); sys.stdout.flush(); "
 
 
+def pieces(log: list[str], error: Exception | None = None):
+    """Two pieces of work, after which comes ``error``."""
+    try:
+        for piece in ("one", "two"):
+            log.append(piece)
+            yield
+        if error:
+            raise error
+    finally:
+        log.append("end")
+
+
+def test_the_worker_is_asked_after_what_comes_first(tmp_path: Path, worker: WorkerProcess) -> None:
+    folder, log = make_folder(tmp_path), []
+    job = Job(folder, worker)
+    job.start(first=pieces(log))
+    job.stop_and_keep()
+    assert log == [] and job.is_preparing and job.state.status == "stopping"
+    job.poll()
+    assert log == ["one"] and not folder.events.exists()
+    assert job.wait().status == "done" and log == ["one", "two", "end"]
+    assert read_json(folder.report)["stopped_early"], "the wish to stop was passed on"
+
+
+def test_what_comes_first_fails_the_job_in_one_sentence(tmp_path: Path, worker: WorkerProcess) -> None:
+    folder, log = make_folder(tmp_path), []
+    job = Job(folder, worker)
+    job.start(first=pieces(log, ValueError("The mask is black.")))
+    state = job.wait()
+    assert (state.status, state.error.kind, state.error.sentence) == ("failed", "input", "The mask is black.")
+    assert exit_code(state) == 2 and not folder.events.exists()
+    again = Job(folder, worker)
+    again.start()
+    assert again.wait().status == "done", "the worker is as it was"
+
+
+def test_cancel_before_the_worker_was_asked(tmp_path: Path, worker: WorkerProcess) -> None:
+    folder, log = make_folder(tmp_path), []
+    job = Job(folder, worker)
+    job.start(first=pieces(log))
+    job.poll()
+    job.cancel()
+    assert job.state.status == "cancelled" and log == ["one", "end"] and not folder.events.exists()
+    again = Job(folder, worker)
+    again.start()
+    assert again.wait().status == "done", "the worker is as it was"
+
+
 def test_two_jobs_in_one_warm_worker(tmp_path: Path, worker: WorkerProcess) -> None:
     for seed in (1, 2):
         folder = make_folder(tmp_path, seed=seed)

@@ -10,8 +10,8 @@ import pytest
 
 from csd_addon.scene import contact_sheet
 from csd_addon.scene.contact_sheet import COLUMNS, VIEWS, render_contact_sheet
+from csd_addon.scene.load_image import load_image
 from csd_addon.scene.material import apply_texture
-from csd_addon.scene.write_image import load_image
 from tests.scene.objects import cube, datablocks, fingerprint
 from tests.scene.test_write_image import shown, write_png
 

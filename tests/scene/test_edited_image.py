@@ -12,8 +12,8 @@ import pytest
 
 from csd_addon.core.color import encode_srgb
 from csd_addon.scene.base_color import read_pixels
-from csd_addon.scene.write_image import edited_image
 from tests.png import COLOR_TYPES, read_png
+from tests.scene.edited import edited_image
 
 H, W = 12, 20
 
@@ -90,7 +90,7 @@ def edited(source: bpy.types.Image, tmp_path: Path, *, pack: bool = False) -> tu
 
 
 @pytest.mark.parametrize("pack", [False, True])
-@pytest.mark.parametrize("space", ["sRGB", "Non-Color"])
+@pytest.mark.parametrize("space", ["sRGB", "Non-Color", "Display P3", "Linear Rec.709"])
 @pytest.mark.parametrize("alpha_mode", ["STRAIGHT", "CHANNEL_PACKED", "PREMUL", "NONE"])
 def test_8_bits_are_identical(tmp_path: Path, space: str, alpha_mode: str, pack: bool) -> None:
     values = integers(np.uint8, 4)

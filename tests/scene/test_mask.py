@@ -8,6 +8,7 @@ import bpy
 import numpy as np
 import pytest
 
+from csd_addon.core.pieces import to_the_end
 from csd_addon.scene.mask import painted_masks, read_corner_mask
 from csd_addon.scene.read_mesh import read_material_index, read_mesh
 from tests.scene.objects import cube, fingerprint, image_of, principled, square
@@ -15,7 +16,7 @@ from tests.scene.objects import cube, fingerprint, image_of, principled, square
 
 def painted_mask(obj: bpy.types.Object, mask: str) -> np.ndarray:
     """The painted mask for a single image."""
-    (weights,) = painted_masks(obj, mask, [0]).values()
+    (weights,) = to_the_end(painted_masks(obj, mask, [0])).values()
     return weights
 
 

@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 import pytest
 
-from csd_addon.scene.write_image import load_image
+from csd_addon.scene.load_image import load_image
 
 # Rows from the top: red, green; blue, white.
 PIXELS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)

@@ -56,6 +56,18 @@ def test_depth_margin_and_front_reach_the_job(home: Path) -> None:
     assert (told["depth"], told["margin"], told["front"]) == ("16", 11, "left") and told["overlaps"] == "average"
 
 
+@pytest.mark.parametrize("output", ["PACK", "BESIDE"])
+def test_the_map_of_the_unseen_lies_beside_the_image(home: Path, tmp_path: Path, output: str) -> None:
+    cube()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "saved.blend"))
+    bpy.context.scene.csd.output, bpy.context.scene.csd.unseen_map = output, True
+    texture()
+    beside = tmp_path / "textures" / "Cube_basecolor_unseen.png"
+    assert beside.is_file() is (output == "BESIDE")
+    (folder,) = (home / "jobs").iterdir()
+    assert (folder / "result" / "unseen.png").is_file()
+
+
 def test_undersides_and_front_are_recalled_from_a_run(home: Path) -> None:
     cube()
     scene = bpy.context.scene.csd

@@ -58,3 +58,12 @@ def test_every_setting_is_either_in_a_preset_or_personal() -> None:
     stored = {value.removeprefix("settings.") for value in presets.CSD_OT_add_preset.preset_values}
     assert not stored & presets.PERSONAL and presets.PERSONAL <= set(properties.NAMES)
     assert stored >= set(properties.NAMES) - presets.PERSONAL
+
+
+def test_own_values_begin_with_those_in_use_and_go_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
+    guidance = bpy.context.scene.csd.guidance
+    guidance.w1, guidance.kappa = 9.0, (9.0, 9.0)
+    for switch in (True, False):
+        guidance.own_guidance = guidance.own_views = switch
+    # Blender prints it where a property's update returns anything.
+    assert guidance.w1 != 9 and "".join(capfd.readouterr()) == ""

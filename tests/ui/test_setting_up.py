@@ -29,23 +29,26 @@ def bare(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-def lay(home: Path, *, stamp: str = str(PROTOCOL_VERSION)) -> Path:
-    """A runtime of empty files; ``stamp``: of which protocol."""
+def lay(home: Path, *, stamp: str = str(PROTOCOL_VERSION), digest: str = "") -> Path:
+    """A runtime of empty files; ``stamp``: of which protocol; ``digest``: of which list, ours by default."""
     directory = Paths(home).environments / "worker-cpu-py311"
     files = [environment.interpreter_in(directory)]
     files += [directory / "lib/python3.11/site-packages" / f"{name}.py" for name in WORKER_MODULES]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
-    marker = {"locks": lockfile.digest([LOCK]), "stamp": stamp}
+    marker = {"locks": digest or lockfile.digest([LOCK]), "stamp": stamp}
     (directory / environment.MARKER).write_text(json.dumps(marker), encoding="utf-8")
     return directory
 
 
-def test_a_runtime_of_another_release_is_told_and_one_click_away_from_repair(bare: Path) -> None:
+@pytest.mark.parametrize("of_another", [{"stamp": "0"}, {"digest": "an older list's"}])
+def test_a_runtime_of_another_release_is_told_and_one_click_away_from_repair(
+    bare: Path, of_another: dict[str, str]
+) -> None:
     bpy.ops.mesh.primitive_cube_add()
     bpy.context.preferences.system.use_online_access = True
-    lay(bare, stamp="0")
+    lay(bare, **of_another)
     assert "belongs to another version" in runtime_page.describe(runtime_page.find(), None)[0]
     with pytest.raises(RuntimeError, match="is stale: use Repair in the add-on's preferences"):
         bpy.ops.csd.texture(prompt="red brick")
@@ -82,6 +85,25 @@ def test_the_doctor_looks_and_its_findings_name_no_home(bare: Path, monkeypatch:
     assert bpy.app.version_string in found["blender"]["sentence"]
     assert not found["worker"]["ok"] and found["worker"]["remedy"] and found["names"]["ok"]
     assert not bare.exists(), "looking leaves nothing behind"
+
+
+def test_what_is_copied_holds_all_that_was_found_and_no_personal_path(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = tmp_path / "grete"
+    person.mkdir()
+    monkeypatch.setenv("HOME", str(person))
+    monkeypatch.setenv("USERPROFILE", str(person))
+    monkeypatch.setenv("CSD_TEXTURE_HOME", str(person / "our data"))
+    lay(person / "our data", stamp="0")
+    assert bpy.ops.csd.doctor() == {"FINISHED"}
+    found = runtime_page.findings(setting_up.last())
+    assert any(str(person) in finding["sentence"] for finding in found)
+    text = runtime_page.findings_text(setting_up.last())
+    print(text)
+    assert "grete" not in text and str(Path("~/our data/env/worker-cpu-py311")) in text
+    assert [line.split(":")[0].split(None, 1)[1] for line in text.splitlines()] == [each["name"] for each in found]
+    assert "PROBLEM worker: " in text and "belongs to another version" in text and "runtime repair" in text
 
 
 def test_what_was_started_can_be_ended_and_the_add_on_takes_it_along(bare: Path) -> None:

@@ -14,6 +14,11 @@ from pathlib import Path
 import bpy
 import pytest
 
+from csd_addon.runtime import machine
+from csd_addon.runtime.doctor import examine
+from csd_addon.runtime.errors import RuntimeMissing
+from csd_addon.runtime.paths import Paths
+from csd_addon.runtime.troubles import TROUBLES
 from csd_addon.ui import translations
 from csd_addon.ui.preferences import preferences_class
 from csd_addon.ui.properties import NAMES
@@ -24,7 +29,8 @@ UI = Path(translations.__file__).parent
 ADDON = UI.parent
 CHINESE = translations.texts("zh_HANS")
 # What other parts of the program say.
-SENTENCES = set(json.loads((UI / "languages" / "zh_HANS.json").read_text("utf-8"))["sentences"])
+GROUPS = json.loads((UI / "languages" / "zh_HANS.json").read_text("utf-8"))
+SENTENCES = {text for group in ("sentences", "steps", "setup") for text in GROUPS[group]}
 # As Blender names them, also where it was built without its languages.
 LOCALES = {"zh_HANS", *bpy.app.translations.locales}
 # Arguments of Blender's functions that are shown and translated by Blender itself.
@@ -90,7 +96,8 @@ def needs_words(text: str) -> bool:
 def elsewhere() -> set[str]:
     """The strings in the other parts of the program, with gaps where an f-string has values."""
     found = set()
-    for path in (p for folder in ("core", "scene", "jobs", "worker", "ui") for p in (ADDON / folder).rglob("*.py")):
+    folders = (ADDON / name for name in ("core", "scene", "jobs", "worker", "ui", "runtime", "cli"))
+    for path in (path for folder in folders for path in folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 found.add("".join(v.value if isinstance(v, ast.Constant) else "{}" for v in node.values))
@@ -147,6 +154,28 @@ def test_a_sentence_from_elsewhere_is_told_in_the_language_of_the_interface(
     chinese: None, sentence: str, there: str
 ) -> None:
     assert translations.told(sentence) == there
+
+
+def test_the_doctor_and_the_installer_speak_chinese(
+    chinese: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CSD_WORKER_PYTHON", raising=False)
+    well = [*examine(Paths(tmp_path / "home"), "1")]
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("CSD_WORKER_PYTHON", str(file))
+    for name in ("JOB_GB", "WORKER_GB", "LONGEST_PACKAGE_PATH"):
+        monkeypatch.setattr(machine, name, 10**9 if name.endswith("GB") else 10_000)
+    said = {text for one in (*well, *examine(Paths(file / "home"), "1")) for text in (one.sentence, one.remedy) if text}
+    log = Path("/a/install.log")
+    said |= {str(RuntimeMissing(sentence, log)) for _, sentence in TROUBLES}
+    said |= {"compiling 68 packages, which takes some minutes", "fetching about 0.66 / 2.79 GB, 33 MB/s: torch ..."}
+    print(f"{len(said)} sentences")
+    assert len(said) > 30
+    for sentence in said:
+        # Commands, and reasons that the system gives, stay in their own words.
+        told = re.sub("（.*?）|“.*?”", "", translations.told(sentence))
+        assert re.search("[\u4e00-\u9fff]", told) and not re.search("[a-z]{3,} [a-z]{3,} [a-z]{3,}", told), told
 
 
 def test_in_english_it_stays_as_it_is() -> None:
