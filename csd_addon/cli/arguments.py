@@ -37,6 +37,7 @@ def parser(program: str) -> argparse.ArgumentParser:
     _add_file(edit)
     _add_target(edit)
     _add_settings(texture, size=JobSettings.size)
+    texture.add_argument("--unseen-map", action="store_true", help="also write an image of what no view saw, in white")
     _add_settings(edit, size=0)
     resume = commands.add_parser("resume", help="continue a cancelled or failed run from its checkpoint")
     resume.add_argument("output", type=Path, metavar="DIR", help="the --output folder of that run")

@@ -37,7 +37,7 @@ def export_request(request: Request) -> Request:
 def run(request: Request, export: Request, python: Path, paths: Paths, message: Message, say: Say) -> int:
     """Make the runs; returns the exit code. The files come into ``request.output``.
 
-    export: what ``export_request`` made of ``request``, carried out; its folder goes when all is well.
+    export: what ``export_request`` made of ``request``, carried out; its folder is the caller's to delete.
     """
     job = _job(export)
     body = read_json(job.job)
@@ -45,14 +45,15 @@ def run(request: Request, export: Request, python: Path, paths: Paths, message: 
     write_json(job.job, {**body, "settings": settings})
     command = [*worker_command(python, paths.cache / "pycache"), "--diagnose", str(job.path)]
     last = _relay(command, message)
+    if last.get("type") == "cancelled":
+        return 130
     if last.get("type") != "done":
-        if last.get("type") not in ("error", "cancelled"):
+        if last.get("type") != "error":
             sentence = f"The worker ended without a result; its log is {job.log}."
             message({"type": "error", "kind": "internal", "sentence": sentence, "detail": ""})
         return 4
     for path in map(Path, last["paths"].values()):
         shutil.copyfile(path, Path(request.output) / path.name)
-    shutil.rmtree(export.output)
     for claim in last["report"]["claims"]:
         say(f"{'SHOWS' if claim['shows'] else 'DOES NOT SHOW'}: {claim['claim']} ({claim['figures']}).")
     say(f"Done: look at {Path(request.output) / 'sweep.png'}, negatives.png, norms.png and results.csv there.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 from dataclasses import replace
@@ -174,14 +175,18 @@ def _diagnose(words: argparse.Namespace, screen: _Screen) -> int:
     request = job_request(argparse.Namespace(**{**vars(words), "command": "texture"}))
     created = _require_writable(Path(request.output))
     export, paths = diagnose.export_request(request), Paths(default_base())
+    code = 0
     try:
-        if code := _run(export, screen):
-            return code
-        python = session.worker_python(paths, screen.setup)
-        return diagnose.run(request, export, python, paths, screen.message, screen.write)
+        code = _run(export, screen)
+        if not code:
+            python = session.worker_python(paths, screen.setup)
+            code = diagnose.run(request, export, python, paths, screen.message, screen.write)
+        return code
     finally:
         screen.line.close()
-        _remove_empty([Path(export.output), *created])
+        if code != 4:  # only a failure has something to look at there, and nothing of it can be resumed
+            shutil.rmtree(export.output, ignore_errors=True)
+        _remove_empty(created)
 
 
 def _teacher(words: argparse.Namespace, screen: _Screen) -> int:

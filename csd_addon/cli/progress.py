@@ -28,7 +28,7 @@ class ProgressLine:
     def setup(self, phase: str, detail: str, fraction: float | None) -> None:
         """The installer's report (``runtime.steps.Report``)."""
         bar = "" if fraction is None else _bar(fraction) + " "
-        self._show(f"{bar}runtime: {phase} {detail}")
+        self._show(f"{bar}runtime: {detail}")
 
     def message(self, body: dict[str, Any]) -> None:
         """One of the job's messages, as a dict."""

@@ -54,7 +54,9 @@ def _install(words: argparse.Namespace, paths: Paths, report: Report) -> str:
     accelerator = words.accelerator
     if words.action == "repair" and found and accelerator == lockfile.AUTO:
         accelerator = found.accelerator
-    if words.accelerator == "cuda" and not has_nvidia():
+    # Automatic may have taken CUDA's build without a card, as on Linux, where the registry has no other: it stays so.
+    is_so_already = found is not None and found.accelerator == "cuda"
+    if words.accelerator == "cuda" and not (has_nvidia() or is_so_already):
         raise RuntimeMissing("No NVIDIA driver is here: install the card's driver first, or leave the choice to auto.")
     offline = bundle.read(words.bundle.expanduser().absolute()) if words.bundle else None
     plan = environment.plan_worker(paths, accelerator=accelerator, bundle=offline)

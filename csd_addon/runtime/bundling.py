@@ -6,13 +6,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from . import bundle, lockfile
+from . import amounts, bundle, lockfile
 from .environment import Plan, interpreter_in
 from .errors import RuntimeMissing
 from .steps import Report, quiet, run_installer, run_step
-
-# CUDA's wheels are about 3.2 GB, the processor's 0.4 GB.
-BUNDLE_GB = {"cuda": 4.0}
 
 
 def write(plan: Plan, folder: Path, *, report: Report = quiet) -> bundle.Bundle:
@@ -47,6 +44,6 @@ def write(plan: Plan, folder: Path, *, report: Report = quiet) -> bundle.Bundle:
 
 
 def _check_disk(plan: Plan, folder: Path) -> None:
-    free, needed = shutil.disk_usage(folder).free / 1e9, BUNDLE_GB.get(plan.accelerator, 1.0)
+    free, needed = shutil.disk_usage(folder).free / 1e9, amounts.BUNDLE_GB[plan.accelerator or "cpu"]
     if free < needed:
         raise RuntimeMissing(f"{folder} has {free:.1f} GB free and the bundle needs {needed:g} GB: make room.")

@@ -3,7 +3,8 @@
 A teacher is a folder in diffusers layout: ``unet/ text_encoder/ tokenizer/ scheduler/`` must be there,
 ``vae/`` (absent: the teacher works on pixels), ``controlnet_depth/`` and ``controlnet_canny/`` may be.
 Weights are safetensors, whole or in shards. A single-file checkpoint of Stable Diffusion 1.5 is one too
-(``single_file``). Only this disk is looked at; nothing is fetched.
+(``single_file``), and a ControlNet may be a file beside it, by the name that its publisher gave it. Only this disk is
+looked at; nothing is fetched.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from .errors import TeacherMissing
 from .offers import SD15, SD15_CANNY, SD15_DEPTH
 from .paths import Paths, bundled_teachers
-from .single_file import refuse_pickles, require_checkpoint
+from .single_file import controlnet_problem, refuse_pickles, require_checkpoint
 
 # Part → alternatives: a part is complete when every file of one of the tuples is there.
 # mini: few words, their patterns best. broad: many words, mostly their colours.
@@ -32,12 +33,14 @@ OPTIONAL_NETWORKS = {
 }
 # Bytes of the list of shards.
 _LARGEST_INDEX = 2**26
+# Bytes of a file's name.
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
 class TeacherFolders:
-    """Where a teacher's parts lie; a part that the teacher does not have is None. tokenizer: only where it is not
-    below the root, for a single file.
+    """Where a teacher's parts lie; a part that the teacher does not have is None. A ControlNet may be a file.
+    tokenizer: only where it is not below the root, for a single file.
     """
 
     root: Path
@@ -79,7 +82,7 @@ def _find(name: str, paths: Paths) -> TeacherFolders:
 
 
 def _folders(root: Path) -> TeacherFolders:
-    depth, canny = _optional(root, "controlnet_depth"), _optional(root, "controlnet_canny")
+    depth, canny = _controlnet_in(root, "depth"), _controlnet_in(root, "canny")
     if root.parent.parent.name == _hub_folder(SD15):  # the hub keeps each ControlNet in its own repository
         depth = depth or _controlnet_snapshot(SD15_DEPTH)
         canny = canny or _controlnet_snapshot(SD15_CANNY)
@@ -89,10 +92,10 @@ def _folders(root: Path) -> TeacherFolders:
 def _around(file: Path, paths: Paths) -> TeacherFolders:
     """A single file with the tokenizer and the ControlNets beside it, else with those of sd15."""
     places: dict[str, Path | None] = {"tokenizer": _tokenizer_for(file, paths)}
-    for part, repository in (("controlnet_depth", SD15_DEPTH), ("controlnet_canny", SD15_CANNY)):
-        folders = (file.parent / part, paths.teachers / "sd15" / part)
-        whole = (folder for folder in folders if not missing_network(folder, NETWORKS["unet"]))
-        places[part] = next(whole, None) or _controlnet_snapshot(repository)
+    for kind, repository in (("depth", SD15_DEPTH), ("canny", SD15_CANNY)):
+        found = (_controlnet_in(folder, kind) for folder in (file.parent, paths.teachers / "sd15"))
+        whole = (place for place in found if place and _is_whole(place))
+        places[f"controlnet_{kind}"] = next(whole, None) or _controlnet_snapshot(repository)
     return TeacherFolders(file, None, **places)
 
 
@@ -105,6 +108,23 @@ def _tokenizer_for(file: Path, paths: Paths) -> Path:
         f"{file} needs the tokenizer of Stable Diffusion 1.5, which no single file holds: put its folder tokenizer "
         "(vocab.json and merges.txt) beside the file."
     )
+
+
+def _controlnet_in(folder: Path, kind: str) -> Path | None:
+    """The folder ``controlnet_KIND``, else a file such as control_v11p_sd15_canny.safetensors, else None.
+
+    Raises TeacherMissing when there are such files and none of them fits.
+    """
+    if own := _optional(folder, f"controlnet_{kind}"):
+        return own
+    problems = {file: controlnet_problem(file) for file in sorted(folder.glob(f"control*{kind}*.safetensors"))}
+    if problems and all(problems.values()):
+        raise TeacherMissing(next(iter(problems.values())))
+    return next((file for file, problem in problems.items() if not problem), None)
+
+
+def _is_whole(controlnet: Path) -> bool:
+    return controlnet.is_file() or not missing_network(controlnet, NETWORKS["unet"])
 
 
 def _optional(root: Path, part: str) -> Path | None:
@@ -186,8 +206,13 @@ def _shards(index: Path) -> list[str]:
             raise ValueError("it is far too large")
         shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
         for shard in shards:
-            if not isinstance(shard, str) or shard in ("", "..") or Path(shard).name != shard:
-                raise ValueError(f"it names {shard!r}, which is no file beside it")
+            if not isinstance(shard, str) or shard in ("", "..") or Path(shard).name != shard or _is_too_long(shard):
+                raise ValueError(f"it names {str(shard)[:80]!r}, which is no file beside it")
         return shards
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise TeacherMissing(f"{index} lists no weight shards ({error}): fetch that file again.") from error
+
+
+def _is_too_long(name: str) -> bool:
+    """Whether no file can have the name: then even to ask for it is an error."""
+    return len(os.fsencode(name)) > _LONGEST_NAME

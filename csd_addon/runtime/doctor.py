@@ -6,10 +6,12 @@ import getpass
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from . import choices, installed, lockfile, offered
 from .catalogue import BUNDLED, find_teacher
+from .compute import Device
 from .errors import RuntimeMissing, TeacherMissing
 from .installed import Installed
 from .machine import Finding, examine_machine
@@ -60,7 +62,7 @@ def _named(python: Path) -> Iterator[Finding]:
         yield Finding("worker", False, str(error), remedy)
         return
     yield Finding("worker", True, f"The worker runs in {python}, which you named.")
-    yield _device(device.sentence, device.problem)
+    yield _device(device)
 
 
 def _private(found: Installed | None, log: Path | None) -> Iterator[Finding]:
@@ -69,7 +71,7 @@ def _private(found: Installed | None, log: Path | None) -> Iterator[Finding]:
         return
     sentence = STATES[found.state].format(found.directory)
     if log and found.state == "broken":
-        sentence += f" What its installer said is in {log}."
+        sentence = f"{sentence} What its installer said is in {log}."
     yield Finding("worker", found.state == "ready", sentence, REMEDIES[found.state])
     if found.state == "ready":
         yield _drift(found)
@@ -108,14 +110,16 @@ def _compute(found: Installed) -> Iterator[Finding]:
     except RuntimeMissing as error:
         yield Finding("device", False, str(error), REPAIR)
         return
-    without = found.accelerator == "cuda" and device.kind == "cpu" and not device.problem
-    note = " No NVIDIA card was found, so the processor computes." if without else ""
-    yield _device(device.sentence, device.problem, note)
+    yield _device(device, lacks_card=replace(found, device=device).lacks_card)
 
 
-def _device(sentence: str, problem: str, note: str = "") -> Finding:
-    remedy = "Update the card's driver; until then the device above is used." if problem else ""
-    return Finding("device", not problem, f"{sentence}.{note}{f' But {problem}.' if problem else ''}", remedy)
+def _device(device: Device, *, lacks_card: bool = False) -> Finding:
+    if device.problem:
+        remedy = "Update the card's driver; until then the device above is used."
+        return Finding("device", False, f"{device.sentence}. But {device.problem}.", remedy)
+    if lacks_card:
+        return Finding("device", True, f"{device.sentence}. No NVIDIA card was found, so the processor computes.")
+    return Finding("device", True, f"{device.sentence}.")
 
 
 def _teachers(paths: Paths, names: list[str]) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from . import compute, folders, lockfile
+from . import amounts, compute, folders, lockfile
 from .bundle import Bundle
 from .compute import Device
 from .errors import RuntimeMissing
@@ -34,9 +34,8 @@ MARKER = "csd-environment.json"
 # What the last check found: the device and the size on disk. Only for showing, so it may be missing.
 CHECKED = "csd-checked.json"
 BLENDER_MODULES = ("bpy",)
-# Measured on Linux after installing: 1.3 GB (worker, CPU) and 1.0 GB (bpy 4.5 and 5.2); the rest is room for
-# the downloads that pip keeps aside meanwhile. CUDA is an estimate: 5 to 7 GB installed.
-DISK_GB = {"worker-cuda": 12.0, "worker": 3.0, "blender": 3.0}
+# Blender as a module takes 1.0 GB; the rest is room for what pip keeps aside meanwhile.
+BLENDER_DISK_GB = 3.0
 # Windows' 260 characters less the longest file below site-packages (a licence text of torch's).
 LONGEST_PACKAGE_PATH = 174
 WAIT_SECONDS = 3600.0
@@ -48,6 +47,7 @@ class Plan:
 
     ``locks`` are hash-pinned requirement lists, installed together; ``modules`` are imported once at the
     end to see that the result works; ``accelerator`` is "cpu", "cuda", "mps" or "" (none asked for).
+    ``disk_gb`` must be free.
     """
 
     name: str
@@ -121,7 +121,7 @@ def _plan(
         log=paths.logs / f"install-{name}.log",
         installer=installers[choice.interpreter],
         modules=modules,
-        disk_gb=DISK_GB.get(f"{kind}-{choice.accelerator}", DISK_GB[kind]),
+        disk_gb=amounts.DISK_GB.get(choice.accelerator, BLENDER_DISK_GB),
         accelerator=choice.accelerator,
     )
 
@@ -220,20 +220,23 @@ def _make_folders(plan: Plan) -> None:
 
 
 def _build(plan: Plan, stamp: str, report: Report) -> None:
-    report("check", f"{plan.interpreter.executable} in {plan.directory}", 0.0)
+    report("check", "looking at the disk and the Python", 0.0)
     _check_disk(plan)
     _check_path_length(plan)
     _check_can_make(plan)
     folders.delete(plan.directory, first=MARKER)
     plan.log.unlink(missing_ok=True)
     environment = plan.installer.environment()
-    report("make", str(plan.directory), 0.02)
+    report("make", "making an empty environment", 0.02)
     plan.installer.prepare()
     run_step(plan.installer.make(plan.interpreter, plan.directory), log=plan.log, environment=environment)
     count = sum(len(lockfile.pins(lock)) for lock in plan.locks)
     fill = plan.installer.fill(python(plan), plan.locks)
-    run_installer(fill, packages=count, log=plan.log, environment=environment, report=report)
-    report("verify", ", ".join(plan.modules), 0.95)
+    run_installer(
+        fill, packages=count, log=plan.log, environment=environment, report=report,
+        cache=plan.installer.uv_cache if plan.installer.uv else None,
+    )  # fmt: skip
+    report("verify", f"trying {', '.join(plan.modules)}", 0.95)
     check(plan)
     write_marker(plan, stamp)
 

@@ -12,7 +12,7 @@ class RuntimeMissing(Exception):
     """
 
     def __init__(self, sentence: str, log: Path | None = None) -> None:
-        super().__init__(f"{sentence} The full log is {log}" if log else sentence)
+        super().__init__(f"{sentence} The full log is {log}." if log else sentence)
         self.log = log
 
 

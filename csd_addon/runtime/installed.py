@@ -49,6 +49,12 @@ class Installed:
         """What its torch was built for: cpu, cuda or mps."""
         return self.directory.name.split("-")[1]
 
+    @property
+    def lacks_card(self) -> bool:
+        """Whether its torch was built for a card and computes on the processor, with nothing broken."""
+        device = self.device
+        return self.accelerator == "cuda" and device is not None and device.kind == "cpu" and not device.problem
+
 
 def find(paths: Paths, stamp: str) -> Installed | None:
     """Return the environment that a job would use, or the best of those that need repair; None where there is none.

@@ -64,8 +64,14 @@ def settings(interpreter: Interpreter) -> Settings:
         name, separator, value = line.partition("=")
         if separator and value.startswith(("'", '"')):
             found[name.rpartition(".")[2]] = str(ast.literal_eval(value))
-    find_links = os.environ.get("PIP_FIND_LINKS") or found.get("find-links", "")
-    return Settings(tuple(find_links.split()), os.environ.get("PIP_INDEX_URL") or found.get("index-url"))
+    find_links = (os.environ.get("PIP_FIND_LINKS") or found.get("find-links", "")).split()
+    # pip passes over a folder that is not there; uv would end.
+    present = tuple(entry for entry in find_links if _is_remote(entry) or _as_folder(entry).exists())
+    return Settings(present, os.environ.get("PIP_INDEX_URL") or found.get("index-url"))
+
+
+def _is_remote(entry: str) -> bool:
+    return urlsplit(entry).scheme in ("http", "https")
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,11 @@ class Installer:
     uv: Path | None = None
     wheel: Path | None = None
     offline: bool = False
+
+    @property
+    def uv_cache(self) -> Path:
+        """Where uv unpacks what it fetches, and keeps it."""
+        return self.cache / "uv"
 
     def prepare(self) -> None:
         """Unpack ``uv`` unless it is there. Raises RuntimeMissing when the wheel is not the pinned one."""
@@ -108,7 +119,7 @@ class Installer:
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables for both commands."""
-        own = {"UV_CACHE_DIR": str(self.cache / "uv"), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
+        own = {"UV_CACHE_DIR": str(self.uv_cache), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
         if self.offline:
             own["UV_OFFLINE"] = "1"
         elif self.settings.index_url:

@@ -1,4 +1,4 @@
-"""Whether a file can be a teacher: read from its header alone, before a worker is started.
+"""Whether a file can be a teacher or a ControlNet: read from its header alone, before a worker is started.
 
 A safetensors file begins with the names and shapes of its tensors, which tell one model family from another.
 """
@@ -15,6 +15,7 @@ from .errors import TeacherMissing
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 HEADER_LIMIT = 100 * 2**20
 
+_UNET, _CONTROL = "model.diffusion_model.", "control_model."
 _FIRST = "model.diffusion_model.input_blocks.0.0.weight"
 _CROSS = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
 _NEEDED = {
@@ -51,6 +52,20 @@ def require_checkpoint(file: Path) -> None:
     if channels not in ([4], [3]):
         count = channels[0] if channels else "no"
         raise TeacherMissing(f"{file} is an inpainting model ({count} input channels), which does not fit.")
+
+
+def controlnet_problem(file: Path) -> str:
+    """Why ``file`` can't be a ControlNet of Stable Diffusion 1.5, in one sentence; empty when it can.
+
+    Raises TeacherMissing if it can't be read or is damaged.
+    """
+    shapes = {name.removeprefix(_CONTROL): shape for name, shape in read_shapes(file).items()}
+    if not {"input_hint_block.0.weight", "zero_convs.0.0.weight"} <= set(shapes):
+        return f"{file} is no ControlNet under its original names: take it away, or give a diffusers folder."
+    width = (shapes.get(_CROSS.removeprefix(_UNET)) or [0, 0])[-1]
+    if family := _FAMILIES.get(width):
+        return f"{file} is a ControlNet of {family}, which does not fit Stable Diffusion 1.5: take it away."
+    return ""
 
 
 def refuse_pickles(root: Path, missing: list[str]) -> None:

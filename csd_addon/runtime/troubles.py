@@ -9,44 +9,43 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-# (what the installer says, cause, remedy)
+# (what the installer says, cause and remedy)
 TROUBLES = (
     (
         r"no space left|errno 28\b|os error 28\b|disk quota|file too large|errno 27\b|os error (27|112)\b",
-        "The disk is full",
-        "make room, or choose another folder for the runtime, then repair it",
+        "The disk is full: make room, or choose another folder for the runtime, then repair it.",
     ),
     (
         r"hash mismatch|do not match the hashes|mismatched hash",
-        "A package is not the one that was pinned: its checksum is another, so it was refused",
-        "repair the runtime later or from another network; a proxy or a mirror may have changed the package",
+        "A package is not the one that was pinned: its checksum is another, so it was refused. Repair the "
+        "runtime later or from another network: a proxy or a mirror may have changed the package.",
     ),
     (
         r"certificate|ssl: ",
-        "The package registry's certificate is not trusted here",
-        "check the date and the proxy, or name the certificates in SSL_CERT_FILE",
+        "The package registry's certificate is not trusted here: check the date and the proxy, or name the "
+        "certificates in SSL_CERT_FILE.",
     ),
     (
         r"timed out|network timeout|readtimeout",
-        "The package registry stopped answering",
-        "check the connection, then repair the runtime; what was fetched is kept",
+        "The package registry stopped answering: check the connection, then repair the runtime; what was fetched "
+        "is kept.",
     ),
     (
         r"connection refused|connect error|failed to resolve|name resolution|dns error|newconnectionerror|"
         r"error sending request|max retries|no route to host|network is unreachable|connection (reset|aborted)|"
         r"incomplete(read| message)|error decoding response|connection broken|could not connect|failed to fetch",
-        "The package registry cannot be reached",
-        "check the connection and the proxy and repair the runtime, or install from an offline bundle",
+        "The package registry cannot be reached: check the connection and the proxy and repair the runtime, or "
+        "install from an offline bundle.",
     ),
     (
         r"permission denied|read-only file system|access is denied|os error (5|13|30)\b|errno (13|30)\b",
-        "A folder of the runtime cannot be written",
-        "choose another folder for the runtime, or allow writing there, then repair it",
+        "A folder of the runtime cannot be written: choose another folder for the runtime, or allow writing "
+        "there, then repair it.",
     ),
     (
         r"no matching distribution|no solution found|not found in the (package registry|provided)|no wheels with",
-        "The package registry lacks a package that is needed",
-        "use a complete mirror, or install from an offline bundle",
+        "The package registry lacks a package that is needed: use a complete mirror, or install from an offline "
+        "bundle.",
     ),
 )
 
@@ -54,9 +53,9 @@ TROUBLES = (
 def sentence(lines: Sequence[str], exit_status: int) -> str:
     """Return what went wrong and what to do, from the installer's own ``lines``."""
     said = "".join(lines)
-    for pattern, cause, remedy in TROUBLES:
+    for pattern, cause_and_remedy in TROUBLES:
         if re.search(pattern, said, re.IGNORECASE):
-            return f"{cause}: {remedy}."
+            return cause_and_remedy
     return f"The environment could not be made: {_last_error(lines)} (exit status {exit_status})."
 
 

@@ -80,6 +80,9 @@ def test_from_the_zip_to_an_empty_profile_without_a_network(
     run = in_clean_profile(blender, tmp_path / "profile", XDG_DATA_HOME=str(home), **unset)
     said = install(run, archive)
     before = sorted((tmp_path / "profile").rglob("csd_texture/**/*"))
+    weights = home / "csd_texture" / "teachers" / "mine" / "weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"downloaded")
     script, artist = tmp_path / "life.py", tmp_path / "artist"
     artist.mkdir()
     script.write_text(LIFE, encoding="utf-8")
@@ -108,7 +111,8 @@ def test_from_the_zip_to_an_empty_profile_without_a_network(
     assert not left, left
     kept = sorted(path.name for path in (home / "csd_texture").iterdir())
     print(f"kept: {kept}")
-    assert kept == ["jobs"], "what the artist made"
+    assert kept == ["jobs", "teachers"], "what the artist made and fetched"
+    assert weights.read_bytes() == b"downloaded"
 
 
 @pytest.fixture

@@ -34,15 +34,16 @@ def test_every_flag_reaches_its_setting(mesh: Path, tmp_path: Path) -> None:
     wanted = JobSettings(
         prompt="red brick", negative="blue", preset="paper", teacher="sd15", device="cuda", iterations=7, size=256,
         seed=9, uv_map="Second", loss="sds", depth="16", margin=5, front="left",
-        overlaps="average",
+        overlaps="average", unseen_map=True,
     )  # fmt: skip
     names = ("prompt", "negative", "preset", "teacher", "device", "iterations", "size", "seed", "uv_map", "loss",
              "depth", "margin", "front", "overlaps")  # fmt: skip
     words = [w for n in names for w in (f"--{n.replace('_', '-')}", str(getattr(wanted, n)))]
+    words.append("--unseen-map")
     made = request_of(mesh, "--output", tmp_path / "out", "--object", "Seat", "--object", "Leg 1", *words)
     assert made.settings == wanted and made.objects == ("Seat", "Leg 1")
     changed = {f.name for f in fields(JobSettings) if getattr(wanted, f.name) != getattr(JobSettings(), f.name)}
-    assert changed == set(names), "each flag was given another value than its default"
+    assert changed == {*names, "unseen_map"}, "each flag was given another value than its default"
 
 
 @pytest.mark.parametrize(

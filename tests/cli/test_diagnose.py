@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.cli import diagnose
+from csd_addon.cli import diagnose, main
 from csd_addon.cli.request import Request
 from csd_addon.core.settings import JobSettings
 from csd_addon.jobs.folder import JobFolder, read_json, write_json
+from csd_addon.runtime.errors import RuntimeMissing
 from csd_addon.runtime.paths import Paths
 
 # Stands in for the worker's interpreter: notes its arguments, then says what a worker would say.
@@ -58,7 +59,8 @@ def test_figures_and_verdicts_come_out(tmp_path: Path, exported: tuple[Request, 
     python = stand_in(tmp_path, shows=shows)
     assert diagnose.run(*exported, python, Paths(tmp_path / "home"), messages.append, said.append) == 0
     out = tmp_path / "out"
-    assert {p.name for p in out.iterdir()} == {"asked.json", "sweep.png", "report.json", "export"}
+    own = Path(exported[1].output).name
+    assert {p.name for p in out.iterdir()} == {"asked.json", "sweep.png", "report.json", "export", own}
     assert (out / "sweep.png").read_bytes() == b"picture"
     for name in ("report.json", "export/scene.glb"):
         assert (out / name).read_text(encoding="utf-8") == "the artist's"
@@ -98,3 +100,38 @@ def test_a_file_of_several_meshes_needs_a_choice(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"choose one with --object \(Chair, Table\)"):
         diagnose.run(request, export, tmp_path, Paths(tmp_path), print, print)
     assert read_json(job.job) == {}
+
+
+@pytest.mark.parametrize(
+    ("exports", "runs", "expected", "stays"),
+    [
+        (130, 0, 130, False), (0, 130, 130, False), (0, KeyboardInterrupt, 130, False), (0, RuntimeMissing, 3, False),
+        (2, 0, 2, False), (4, 0, 4, True), (0, 4, 4, True), (0, 0, 0, False),
+    ],
+)  # fmt: skip
+def test_only_a_failed_diagnosis_leaves_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exports: int, runs: int | type[BaseException], expected: int,
+    stays: bool,
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "diagnosis-notes.txt").write_text("the artist's", encoding="utf-8")
+
+    def export(request: Request, screen: object) -> int:
+        (JobFolder(request.jobs).create().path / "mesh.npz").touch()
+        return exports
+
+    def run(*_: object) -> int:
+        if isinstance(runs, int):
+            return runs
+        raise runs("said so")
+
+    monkeypatch.setattr(main, "_run", export)
+    monkeypatch.setattr(main.session, "worker_python", lambda *_: Path(sys.executable))
+    monkeypatch.setattr(main.diagnose, "run", run)
+    mesh = tmp_path / "chair.obj"
+    mesh.touch()
+    assert main.main(["diagnose", str(mesh), "--prompt", "red brick", "--output", str(out)]) == expected
+    left = sorted(path.name for path in out.iterdir())
+    print(left)
+    assert len(left) == 1 + stays and (out / "diagnosis-notes.txt").read_text(encoding="utf-8") == "the artist's"

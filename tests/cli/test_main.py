@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from csd_addon.cli import setting_up
 from csd_addon.cli.main import main
 from csd_addon.cli.progress import ProgressLine
 from csd_addon.jobs.process import program_folder
 from csd_addon.protocol import PROTOCOL_VERSION
-from csd_addon.runtime import environment
+from csd_addon.runtime import choices, environment
+from csd_addon.runtime.errors import RuntimeMissing
 from csd_addon.runtime.paths import Paths
 
 
@@ -132,6 +134,39 @@ def test_doctor_for_people(capsys: pytest.CaptureFixture) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("PROBLEM worker:") for line in lines)
     assert any(line.startswith("ok      interpreter:") for line in lines)
+
+
+def test_a_python_that_does_not_do_is_told_and_not_kept(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for python, trouble in ((tmp_path / "python", "does not run as Python"), (Path("/bin/true"), "does not run as")):
+        assert main(["runtime", "use", str(python)]) == 3
+        assert f"{python} {trouble}" in one_sentence(capsys.readouterr().err)
+        assert choices.read(home).python == ""
+    choices.change(home, python=str(tmp_path / "python"))
+    assert main(["doctor"]) == 3
+    said = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("PROBLEM worker:"))
+    assert "does not run as Python" in said and "Name another Python, or none" in said
+    assert main(["runtime", "use"]) == 0 and choices.read(home).python == ""
+
+
+@pytest.mark.parametrize("accelerator", ["cuda", "auto"])
+def test_repair_without_a_card_makes_again_what_automatic_chose(
+    home: Path, monkeypatch: pytest.MonkeyPatch, accelerator: str
+) -> None:
+    """On Linux the registry has CUDA's build alone, so it is there without a card too; the panel names it."""
+    asked: list[str] = []
+
+    def plan(paths: Paths, *, accelerator: str, bundle: object) -> object:
+        asked.append(accelerator)
+        raise RuntimeMissing("Planned.")
+
+    monkeypatch.setattr(setting_up, "has_nvidia", lambda: False)
+    monkeypatch.setattr(environment, "plan_worker", plan)
+    assert main(["runtime", "install", "--accelerator", "cuda"]) == 3 and not asked, "nothing is there to repair"
+    (Paths(home).environments / "worker-cuda-py311").mkdir(parents=True)
+    assert main(["runtime", "repair", "--accelerator", accelerator]) == 3
+    assert asked == ["cuda"]
 
 
 def test_runtime_remove_where_there_is_none(home: Path, capsys: pytest.CaptureFixture) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime import bundle, bundling, environment, lockfile
+from csd_addon.runtime import amounts, bundle, bundling, environment, lockfile
 from csd_addon.runtime.errors import RuntimeMissing
 from csd_addon.runtime.installer import UV_WHEELS, choose_installer
 
@@ -87,6 +87,6 @@ def test_a_bundle_that_was_cut_short_is_not_taken(listed: Toy, tmp_path: Path, m
 
 
 def test_too_little_room_for_a_bundle(listed: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(bundling.BUNDLE_GB, "cuda", 1e9)
+    monkeypatch.setitem(amounts.BUNDLE_GB, "cuda", 1e9)
     with pytest.raises(RuntimeMissing, match="the bundle needs 1e.09 GB: make room"):
         bundling.write(replace(listed.plan, accelerator="cuda"), tmp_path / "out")

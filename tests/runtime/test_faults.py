@@ -181,6 +181,15 @@ def test_the_disk_is_full(toy: Toy, uv: Path, index: Index, tmp_path: Path) -> N
     repaired(toy)
 
 
+def test_a_folder_that_cannot_be_made(toy: Toy) -> None:
+    """A file stands where the folder should be; the rights of a folder mean nothing to root, who may run the tests."""
+    toy.paths.base.write_text("in the way", encoding="utf-8")
+    with pytest.raises(RuntimeMissing, match="cannot be written .*choose another folder for the runtime"):
+        environment.create(toy.plan, "1")
+    toy.paths.base.unlink()
+    repaired(toy)
+
+
 def test_a_package_was_deleted_afterwards(toy: Toy) -> None:
     environment.create(toy.plan, "1")
     (module,) = toy.plan.directory.rglob("csd_toy.py")

@@ -107,6 +107,15 @@ def test_the_variable_goes_before_pips_files(tmp_path: Path, monkeypatch: pytest
     assert settings(probe(Path(sys.executable))).folders == (tmp_path,)
 
 
+def test_a_wheel_folder_that_is_not_there_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pip does; uv would end with an error."""
+    there, gone = tmp_path / "there", tmp_path / "gone"
+    there.mkdir()
+    monkeypatch.setenv("PIP_FIND_LINKS", f"{gone} {there} {gone.as_uri()} https://example.invalid/wheels")
+    found = settings(probe(Path(sys.executable)))
+    assert found.find_links == (str(there), "https://example.invalid/wheels") and found.folders == (there,)
+
+
 def test_uv_gets_what_only_pip_reads(tmp_path: Path) -> None:
     told = Settings(("/wheels", "/more"), "https://example.invalid/simple")
     made = Installer(told, tmp_path / "cache", uv=tmp_path / "uv")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from csd_addon.runtime import scales
 from csd_addon.runtime.errors import RuntimeMissing
 from csd_addon.runtime.steps import run_installer, run_step
 
@@ -24,6 +26,7 @@ Downloading torch (183.0MiB)
 Downloading numpy (17.0MiB)
  Downloaded numpy
  Downloaded torch
+Prepared 2 packages in 1ms
 Installed 2 packages in 2ms
 """
 
@@ -47,12 +50,10 @@ def command(code: str) -> list[str]:
         (
             UV,
             [
-                ("Resolved 2 packages in 5ms", None),
-                ("fetching torch, 183.0 MiB", None),
-                ("fetching numpy, 17.0 MiB", None),
-                ("numpy is here: 17 of 200 MB", 0.05 + 0.7 * 17 / 200),
-                ("torch is here: 200 of 200 MB", 0.75),
-                ("Installed 2 packages in 2ms", None),
+                ("fetching torch, 191.9 MB", None),
+                ("fetching numpy, 17.8 MB", None),
+                ("putting 2 packages in place", 0.75),
+                ("compiling 2 packages, which takes some minutes", 0.8),
             ],
         ),
     ],
@@ -71,6 +72,41 @@ def test_both_installers_output_becomes_progress(
     assert [detail for detail, _ in said] == [detail for detail, _ in expected]
     assert [fraction for _, fraction in said] == pytest.approx([fraction for _, fraction in expected])
     assert output in (tmp_path / "log").read_text("utf-8")
+
+
+# As uv does: two files come side by side, the cache grows, and nothing is printed meanwhile.
+SLOW_UV = """
+import sys, time
+from pathlib import Path
+cache = Path(sys.argv[1])
+print("Downloading torch (4.0MiB)\\nDownloading numpy (1.0MiB)", flush=True)
+for step in range(12):
+    (cache / str(step)).write_bytes(bytes(500_000))
+    time.sleep(0.1)
+    if step == 3:
+        print(" Downloaded numpy", flush=True)
+print(" Downloaded torch\\nPrepared 2 packages in 1ms", flush=True)
+time.sleep(0.5)
+"""
+
+
+def test_while_a_large_file_comes_the_cache_is_weighed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scales, "PERIOD", 0.05)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "of an earlier run").write_bytes(bytes(9_000_000))
+    said: list[tuple[str, float | None]] = []
+    run_installer(
+        [*command(SLOW_UV), str(cache)], packages=2, log=tmp_path / "log", environment=os.environ, cache=cache,
+        report=lambda phase, detail, fraction: said.append((detail, fraction)),
+    )  # fmt: skip
+    weighed = [(detail, fraction) for detail, fraction in said if detail.startswith("fetching about")]
+    print(*weighed, sep="\n")
+    assert all(re.fullmatch(r"fetching about 0\.0\d / 0\.01 GB, \d+ MB/s: [a-z, .]+", detail) for detail, _ in weighed)
+    fractions = [fraction for _, fraction in weighed if fraction is not None]
+    assert len(set(fractions)) > 4 and fractions == sorted(fractions) and 0.05 <= fractions[0] < fractions[-1] <= 0.75
+    assert weighed[0][0].endswith(": torch, numpy") and any(detail.endswith(": torch") for detail, _ in weighed)
+    assert said[-1] == ("putting 2 packages in place", 0.75), "nothing is weighed when all is here"
 
 
 @pytest.mark.parametrize(

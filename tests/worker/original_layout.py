@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
@@ -16,6 +16,14 @@ Tensors = dict[str, torch.Tensor]
 _RESNET = {
     "norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0",
     "conv2": "out_layers.3", "conv_shortcut": "skip_connection",
+}  # fmt: skip
+
+
+# Of the UNet and of the ControlNet, which begins as a copy of its first half.
+SHARED = {
+    "conv_in": "input_blocks.0.0", "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
+    "mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1",
+    "mid_block.resnets.1": "middle_block.2",
 }  # fmt: skip
 
 
@@ -35,10 +43,11 @@ def write_single_file(folder: Path, file: Path) -> Path:
 def write_outline(folder: Path, outline: Path) -> None:
     from csd_addon.worker.guidance.loading import OUTLINE
 
-    for part in ("unet", "vae", "text_encoder", "scheduler"):
-        (outline / part).mkdir(parents=True)
+    parts = {part: part for part in ("unet", "vae", "text_encoder", "scheduler")} | {"controlnet_depth": "controlnet"}
+    for part, there in parts.items():
+        (outline / there).mkdir(parents=True)
         for source in (folder / part).glob("*.json"):
-            (outline / part / source.name).write_bytes(source.read_bytes())
+            (outline / there / source.name).write_bytes(source.read_bytes())
     index = json.loads((OUTLINE / "model_index.json").read_text("utf-8"))
     (outline / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
 
@@ -46,18 +55,8 @@ def write_outline(folder: Path, outline: Path) -> None:
 def unet_names(folder: Path) -> Tensors:
     unet = UNet2DConditionModel.from_pretrained(folder)
     layers, blocks = unet.config.layers_per_block, len(unet.config.block_out_channels)
-    prefixes = {
-        "conv_in": "input_blocks.0.0",
-        "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
-        "conv_norm_out": "out.0", "conv_out": "out.2", "mid_block.resnets.0": "middle_block.0",
-        "mid_block.attentions.0": "middle_block.1", "mid_block.resnets.1": "middle_block.2",
-    }  # fmt: skip
+    prefixes = {**SHARED, "conv_norm_out": "out.0", "conv_out": "out.2", **_down_blocks(layers, blocks)}
     for b in range(blocks):
-        for layer in range(layers):
-            place = f"input_blocks.{1 + b * (layers + 1) + layer}"
-            prefixes[f"down_blocks.{b}.resnets.{layer}"] = f"{place}.0"
-            prefixes[f"down_blocks.{b}.attentions.{layer}"] = f"{place}.1"
-        prefixes[f"down_blocks.{b}.downsamplers.0.conv"] = f"input_blocks.{(b + 1) * (layers + 1)}.0.op"
         attends = hasattr(unet.up_blocks[b], "attentions")
         for layer in range(layers + 1):
             place = f"output_blocks.{b * (layers + 1) + layer}"
@@ -66,6 +65,34 @@ def unet_names(folder: Path) -> Tensors:
         last = f"output_blocks.{b * (layers + 1) + layers}"
         prefixes[f"up_blocks.{b}.upsamplers.0.conv"] = f"{last}.{2 if attends else 1}.conv"
     return {_renamed(name, prefixes, _RESNET): tensor for name, tensor in unet.state_dict().items()}
+
+
+def _down_blocks(layers: int, blocks: int) -> dict[str, str]:
+    prefixes = {}
+    for b in range(blocks):
+        for layer in range(layers):
+            place = f"input_blocks.{1 + b * (layers + 1) + layer}"
+            prefixes[f"down_blocks.{b}.resnets.{layer}"] = f"{place}.0"
+            prefixes[f"down_blocks.{b}.attentions.{layer}"] = f"{place}.1"
+        prefixes[f"down_blocks.{b}.downsamplers.0.conv"] = f"input_blocks.{(b + 1) * (layers + 1)}.0.op"
+    return prefixes
+
+
+def write_controlnet(folder: Path, file: Path, *, prefix: str = "control_model.") -> Path:
+    """Write the ControlNet of ``folder`` into ``file`` as its publisher did; some copies lack the ``prefix``."""
+    net = ControlNetModel.from_pretrained(folder)
+    layers, blocks = net.config.layers_per_block, len(net.config.block_out_channels)
+    hint, middle = "controlnet_cond_embedding", len(net.controlnet_cond_embedding.blocks)
+    prefixes = {
+        **SHARED, f"{hint}.conv_in": "input_hint_block.0", "controlnet_mid_block": "middle_block_out.0",
+        **{f"{hint}.blocks.{i}": f"input_hint_block.{2 * (i + 1)}" for i in range(middle)},
+        f"{hint}.conv_out": f"input_hint_block.{2 * (middle + 1)}",
+        **{f"controlnet_down_blocks.{i}": f"zero_convs.{i}.0" for i in range(len(net.controlnet_down_blocks))},
+        **_down_blocks(layers, blocks),
+    }  # fmt: skip
+    named = {_renamed(name, prefixes, _RESNET): tensor for name, tensor in net.state_dict().items()}
+    save_file({f"{prefix}{name}": tensor.contiguous().clone() for name, tensor in named.items()}, file)
+    return file
 
 
 def vae_names(folder: Path) -> Tensors:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import ControlNetModel, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from csd_addon.runtime.catalogue import find_teacher
@@ -22,7 +22,7 @@ from csd_addon.worker.guidance import lora
 from csd_addon.worker.guidance.loading import OUTLINE
 from csd_addon.worker.guidance.teacher import DiffusionTeacher
 from csd_addon.worker.warm import warm_teacher
-from tests.worker.original_layout import write_single_file
+from tests.worker.original_layout import write_controlnet, write_outline, write_single_file
 from tests.worker.test_teacher import CPU, inputs, load, save_tiny
 
 
@@ -54,6 +54,52 @@ def test_a_single_file_is_the_same_teacher(folder: Path, tmp_path: Path) -> None
     difference = float((predicted(teacher) - predicted(load(folder))).abs().max())
     print(f"largest difference from the folder {difference:.1e}, tolerance 0")
     assert difference == 0 and teacher.conditions == ("depth", "canny")
+
+
+@pytest.mark.parametrize("prefix", ["control_model.", ""])
+def test_controlnets_in_single_files_are_the_same(folder: Path, tmp_path: Path, prefix: str) -> None:
+    file, paths = write_single_file(folder, tmp_path / "model.safetensors"), Paths(tmp_path / "home")
+    names = {"depth": "control_v11f1p_sd15_depth_fp16.safetensors", "canny": "control_v11p_sd15_canny.safetensors"}
+    for kind, name in names.items():
+        write_controlnet(folder / f"controlnet_{kind}", tmp_path / name, prefix=prefix)
+    found = find_teacher(str(file), paths)
+    assert (found.controlnet_depth, found.controlnet_canny) == tuple(tmp_path / name for name in names.values())
+    outline = {"outline": str(tmp_path / "outline")}
+    teacher = DiffusionTeacher({**as_strings(found), **outline}, CPU, torch.float32, use=("depth", "canny"))
+    difference = float((predicted(teacher) - predicted(load(folder))).abs().max())
+    print(f"largest difference from the folders {difference:.1e}, tolerance 0")
+    assert difference == 0 and teacher.conditions == ("depth", "canny")
+
+
+def test_controlnets_in_single_files_go_with_a_teachers_folder(folder: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(folder, tmp_path / "own", ignore=shutil.ignore_patterns("controlnet_*"))
+    write_outline(folder, tmp_path / "outline")
+    file = write_controlnet(folder / "controlnet_canny", own / "control_v11p_sd15_canny.safetensors")
+    found = find_teacher(str(own), Paths(tmp_path / "home"))
+    assert (found.controlnet_depth, found.controlnet_canny) == (None, file)
+    places = {**as_strings(found), "outline": str(tmp_path / "outline")}
+    assert DiffusionTeacher(places, CPU, torch.float32, use=("depth", "canny")).conditions == ("canny",)
+
+
+def test_a_controlnet_that_does_not_fit_is_named(folder: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(folder, tmp_path / "own", ignore=shutil.ignore_patterns("controlnet_*"))
+    paths = Paths(tmp_path / "home")
+    wrong = own / "control_canny_xl.safetensors"
+    hint = {"input_hint_block.0.weight": (1,), "zero_convs.0.0.weight": (1,)}
+    for shapes, words in (
+        ({"w": (1,)}, "canny_xl.safetensors is no ControlNet under its original names"),
+        ({**hint, CROSS.removeprefix("model.diffusion_model."): (2, 2048)}, "is a ControlNet of Stable Diffusion XL"),
+    ):
+        checkpoint(wrong, **shapes)
+        with pytest.raises(TeacherMissing, match=words):
+            find_teacher(str(own), paths)
+    fits = write_controlnet(folder / "controlnet_canny", own / "control_v11p_sd15_canny.safetensors")
+    assert find_teacher(str(own), paths).controlnet_canny == fits, "one that fits is enough"
+    tensors = load_file(fits)
+    del tensors["control_model.middle_block_out.0.weight"]
+    save_file(tensors, fits)
+    with pytest.raises(JobFailure, match="control_v11p_sd15_canny.safetensors can't be read as a ControlNet"):
+        DiffusionTeacher(as_strings(find_teacher(str(own), paths)), CPU, torch.float32, use=("canny",))
 
 
 def test_a_single_file_takes_the_tokenizer_beside_it_or_of_sd15(folder: Path, tmp_path: Path) -> None:
@@ -93,9 +139,10 @@ def test_saving_and_loading_changes_nothing(folder: Path, tmp_path: Path) -> Non
 def test_the_shipped_outline_is_stable_diffusion_15() -> None:
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(OUTLINE / "unet"))
-    count = sum(p.numel() for p in unet.parameters())
-    print(f"{count} parameters; 859,520,964 in the published model")
-    assert count == 859_520_964
+        control = ControlNetModel.from_config(ControlNetModel.load_config(OUTLINE / "controlnet"))
+    counts = [sum(p.numel() for p in network.parameters()) for network in (unet, control)]
+    print(f"{counts} parameters; 859,520,964 and 361,279,120 in the published models")
+    assert counts == [859_520_964, 361_279_120]
 
 
 # --- Wrong files -------------------------------------------------------------------------------------------------

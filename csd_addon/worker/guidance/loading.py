@@ -1,8 +1,8 @@
 """The networks of a teacher from this disk: a folder in diffusers layout, or a single-file checkpoint.
 
 A single file is what trainers and model sites share of Stable Diffusion 1.5 and its fine-tunes: UNet, autoencoder and
-text encoder under their original names. Their sizes are in ``sd15/`` beside this file; the tokenizer and the
-ControlNets are folders. Nothing is ever downloaded, and no pickle is ever opened.
+text encoder under their original names; ControlNets come as such files too. Their sizes are in ``sd15/`` beside this
+file; the tokenizer is a folder. Nothing is ever downloaded, and no pickle is ever opened.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import torch
 from ..control import JobFailure
 
 OUTLINE = Path(__file__).parent / "sd15"
+# What diffusers raises for a file whose tensors are not those of the model.
+UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError)
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,17 @@ class Networks:
 
 def load_networks(folders: Mapping[str, str], dtype: torch.dtype, use: Sequence[str]) -> Networks:
     """folders: "root", a folder or a .safetensors file, and optionally "vae", "controlnet_depth", "controlnet_canny"
-    where these are not below the root. For a file: "tokenizer", and "outline" where it has another size than
-    Stable Diffusion 1.5.
+    where these are not below the root (a ControlNet: a folder or a file). For a file: "tokenizer", and "outline" where
+    it has another size than Stable Diffusion 1.5.
 
     use: the ControlNets that are wanted; those that are not there are left out. Raises ``JobFailure`` (kind
     "teacher") naming the file that is missing or damaged.
     """
     root = Path(folders["root"])
+    outline = Path(folders.get("outline", OUTLINE))
     places = {name: Path(folders.get(f"controlnet_{name}") or root / f"controlnet_{name}") for name in use}
-    controlnets = {name: _controlnet(place, dtype) for name, place in places.items() if place.is_dir()}
+    controlnets = {name: _controlnet(place, outline, dtype) for name, place in places.items() if place.exists()}
     if root.is_file():
-        outline = Path(folders.get("outline", OUTLINE))
         return replace(_from_file(root, Path(folders["tokenizer"]), outline, dtype), controlnets=controlnets)
     return replace(_from_folder(root, Path(folders.get("vae") or root / "vae"), dtype), controlnets=controlnets)
 
@@ -65,10 +67,20 @@ def _from_folder(root: Path, vae: Path, dtype: torch.dtype) -> Networks:
     )
 
 
-def _controlnet(folder: Path, dtype: torch.dtype) -> Any:
+def _controlnet(place: Path, outline: Path, dtype: torch.dtype) -> Any:
     from diffusers import ControlNetModel
 
-    return _network(ControlNetModel, folder, dtype)
+    if place.is_dir():
+        return _network(ControlNetModel, place, dtype)
+    try:
+        return _frozen(
+            ControlNetModel.from_single_file(
+                str(place), config=str(outline), subfolder="controlnet", local_files_only=True, torch_dtype=dtype
+            )
+        )
+    except UNREADABLE as error:
+        sentence = f"{place} can't be read as a ControlNet of Stable Diffusion 1.5: {error}"
+        raise JobFailure("teacher", sentence) from error
 
 
 def _vae(folder: Path, dtype: torch.dtype) -> Any:
@@ -122,7 +134,7 @@ def _from_file(file: Path, words: Path, outline: Path, dtype: torch.dtype) -> Ne
                 str(file), config=str(outline), local_files_only=True, torch_dtype=dtype, safety_checker=None,
                 feature_extractor=None, tokenizer=tokenizer,
             )  # fmt: skip
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
+    except UNREADABLE as error:
         raise JobFailure(
             "teacher", f"The checkpoint {file} can't be read as Stable Diffusion 1.5: {error}"
         ) from error
