@@ -46,9 +46,11 @@ from csd_addon.runtime.interpreter import Interpreter, clean_environment, probe,
 
 TIERS = {
     "core": ("tests/core", "tests/jobs", "tests/runtime", "tests/cli", "tests/test_architecture.py",
-             "tests/faults/test_worker_faults.py", "tests/faults/test_fuzz.py"),
+             "tests/faults/test_worker_faults.py", "tests/faults/test_fuzz.py",
+             "tests/faults/test_small_disk.py"),
     "worker": ("tests/worker", "tests/faults/test_real_worker_faults.py"),
-    "scene": ("tests/scene", "tests/ui", "tests/assets", "tests/faults/test_blender_faults.py"),
+    "scene": ("tests/scene", "tests/ui", "tests/assets", "tests/faults/test_blender_faults.py",
+              "tests/faults/test_image_faults.py"),
     "blender": ("tests/blender",),
     "gpu": ("tests/gpu",),
 }

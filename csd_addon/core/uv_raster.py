@@ -105,21 +105,21 @@ def first_owner(corners: np.ndarray, shape: Shape, after: np.ndarray | None = No
     return result.reshape(shape)
 
 
-def touching(corners: np.ndarray, border: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Texels that a triangle touches without holding a texel's centre: slivers, and the edges of charts.
+def touching(corners: np.ndarray, border: np.ndarray, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
+    """Texels that an edge of a triangle runs through: slivers, and the edges of charts.
 
-    corners: (U, 3, 2) in texels. border: (3 U,) bool, the edges to look at (``atlas.edge_ends``). owner: (H, W), -1
-    where no triangle holds the centre. Returns flat texels (N,) int64, ascending, and their first triangles (N,) int64.
+    corners: (U, 3, 2) in texels. border: (3 U,) bool, the edges to look at (``atlas.edge_ends``). Returns flat texels
+    (N,) int64, ascending, and their first triangles (N,) int64.
     """
     ends = np.stack([corners, np.roll(corners, -1, axis=1)], axis=2).reshape(-1, 2, 2)
     edges = np.flatnonzero(border & np.isfinite(ends).all(axis=(1, 2)))
-    steps = np.clip(np.ceil(2 * np.abs(ends[edges, 1] - ends[edges, 0]).max(axis=1)), 1, 8 * max(owner.shape))
+    steps = np.clip(np.ceil(2 * np.abs(ends[edges, 1] - ends[edges, 0]).max(axis=1)), 1, 8 * max(shape))
     counts = steps.astype(np.int64) + 1
     number = np.cumsum(counts) // _CHUNK
     texels, triangles = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for chunk in np.unique(number):
         here = number == chunk
-        texel, triangle = _along(ends[edges[here]], edges[here] // 3, counts[here], owner)
+        texel, triangle = _along(ends[edges[here]], edges[here] // 3, counts[here], shape)
         texels.append(texel)
         triangles.append(triangle)
     texel, triangle = np.concatenate(texels), np.concatenate(triangles)
@@ -129,18 +129,16 @@ def touching(corners: np.ndarray, border: np.ndarray, owner: np.ndarray) -> tupl
 
 
 def _along(
-    ends: np.ndarray, triangle: np.ndarray, counts: np.ndarray, owner: np.ndarray
+    ends: np.ndarray, triangle: np.ndarray, counts: np.ndarray, shape: Shape
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The free texels under ``counts`` points along each edge (E, 2, 2), and the triangles of the edges."""
+    """The texels under ``counts`` points along each edge (E, 2, 2), and the triangles of the edges."""
     edge = np.repeat(np.arange(len(ends)), counts)
     step = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts)
     share = (step / (counts - 1)[edge])[:, None]
     place = np.floor(ends[edge, 0] * (1 - share) + ends[edge, 1] * share)
-    inside = ((place >= 0) & (place < owner.shape[::-1])).all(axis=1)
+    inside = ((place >= 0) & (place < shape[::-1])).all(axis=1)
     column, row = place[inside].astype(np.int64).T
-    texel = row * owner.shape[1] + column
-    free = owner.reshape(-1)[texel] < 0
-    return texel[free], triangle[edge[inside][free]]
+    return row * shape[1] + column, triangle[edge[inside]]
 
 
 def chart_borders(triangles: np.ndarray, corner_uvs: np.ndarray, face: np.ndarray) -> np.ndarray:

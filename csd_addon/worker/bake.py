@@ -1,9 +1,10 @@
 """From the field to the texels of the artist's UV layer.
 
 Images are (H, W, 3) float32, sRGB-encoded, row 0 at the top. UVs outside 0..1 repeat. A texel holds the field at its
-centre, and where the field changes fast the mean of ``FINE`` x ``FINE`` points in it. Texels around a chart that
-bilinear filtering reads, and those that a chart only touches, use the plane of the nearest triangle (extrapolated
-barycentrics), because the field is defined there too. Then the margin is filled.
+centre, and where the field changes fast the mean of ``FINE`` x ``FINE`` points in it; where it changes slowly it is
+asked at few texels (``blocks``). Texels around a chart that bilinear filtering reads, and those that a chart only
+touches, use the plane of the nearest triangle (extrapolated barycentrics), because the field is defined there too.
+Then the margin is filled.
 """
 
 from __future__ import annotations
@@ -19,18 +20,23 @@ from ..core.atlas import Shape
 from ..core.margin import fill_margin, margin_width, near_filled
 from ..core.mesh import MeshData, Normalization
 from ..core.uv_raster import chart_borders, first_owner, overlap, owners, touching, unrolled
+from . import blocks
 from .field.hashgrid import HashField
 
 # Points along the edge of a texel where the field changes fast.
 FINE = 2
 # That is: where neighbouring texels differ by more than this.
 _FAST = 6 / 255
+# By so much at most may an interpolated texel differ: half a step of an image of 8 bits.
+EXACT = 0.5 / 255
 # Texels around each chart that get field values of their own.
 _RING = 2
 # Where faces share a texel and are to be averaged, so many of them count.
 _MOST_OWNERS = 8
 # Points evaluated at once.
 _BLOCK = 262_144
+# Rows of an image compared at once.
+_BAND = 32
 
 
 class SeenSurface(Protocol):
@@ -39,8 +45,8 @@ class SeenSurface(Protocol):
     def moved(self, points: torch.Tensor, triangle: np.ndarray) -> torch.Tensor:
         """``points`` (P, 3) on faces (P,), the unseen ones moved to where their colour comes from."""
 
-    def count(self, points: torch.Tensor, triangle: np.ndarray) -> int:
-        """How many of the points no view saw."""
+    def unseen(self, points: torch.Tensor, triangle: np.ndarray) -> np.ndarray:
+        """(P,) bool: which of the points no view saw."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class Atlas:
     (height * samples, width * samples) sample grid, ascending; repeated where several faces are averaged. owner: (P,)
     int32 index into the unrolled triangles (``uv_raster.unrolled``). uv: (U, 3, 2) float64, theirs, in samples. face:
     (U,) int64, their index in the mesh. corners: (T, 3, 3) float32, the mesh's corners in unit-ball space. chart:
-    (height, width) bool, texels whose centre lies in a chart. overlap: share of these that more than one face claims.
+    (height, width) bool, texels whose centre lies in a chart. alone: those of them that one face alone claims and that
+    are not next to the edge of a chart. overlap: share of ``chart`` that more than one face claims.
     """
 
     shape: Shape
@@ -62,6 +69,7 @@ class Atlas:
     face: torch.Tensor
     corners: torch.Tensor
     chart: np.ndarray
+    alone: np.ndarray
     overlap: float
 
     def triangle(self, part: slice | torch.Tensor) -> torch.Tensor:
@@ -111,9 +119,13 @@ class Atlas:
         """(p, 2) float64 sample centres, on the side of the image's border where their (p, 3, 2) triangles lie."""
         width, height = self.shape[1] * self.samples, self.shape[0] * self.samples
         own = torch.stack([sample % width, torch.div(sample, width, rounding_mode="floor")], 1).double() + 0.5
-        size = torch.tensor([width, height], dtype=torch.float64)
-        low, high = uv.amin(1) - 2 * _RING * self.samples, uv.amax(1) + 2 * _RING * self.samples
-        return own + size * ((own < low) & (own + size <= high)) - size * ((own > high) & (own - size >= low))
+        size, near = torch.tensor([width, height], dtype=torch.float64), 2 * _RING * self.samples
+        # Only next to the border may the triangle lie on the other side.
+        edge = torch.nonzero(((own < near) | (own > size - near)).any(1)).squeeze(1)
+        there, low, high = own[edge], uv[edge].amin(1) - near, uv[edge].amax(1) + near
+        there += size * ((there < low) & (there + size <= high)) - size * ((there > high) & (there - size >= low))
+        own[edge] = there
+        return own
 
 
 def build_atlas(
@@ -127,21 +139,35 @@ def build_atlas(
     uv, face = unrolled(mesh.corner_uvs, fine)
     held = first_owner(uv, fine)
     count = owners(mesh.corner_uvs, shape)
-    sample, owner = _with_ring(uv, chart_borders(mesh.triangles, mesh.corner_uvs, face), held, _RING * samples)
+    touched, by = touching(uv, chart_borders(mesh.triangles, mesh.corner_uvs, face), fine)
+    sample, owner = _with_ring(held, touched, by, _RING * samples)
     if average:
         sample, owner = _with_sharers(uv, held, sample, owner)
     positions = torch.from_numpy(normalization.to_unit(mesh.positions)[mesh.triangles])
     return Atlas(
         shape, samples, torch.from_numpy(sample), torch.from_numpy(owner), torch.from_numpy(uv), torch.from_numpy(face),
-        positions, count > 0, overlap(count),
+        positions, count > 0, _alone(count == 1, touched, samples), overlap(count),
     )  # fmt: skip
 
 
-def _with_ring(uv: np.ndarray, borders: np.ndarray, held: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _alone(single: np.ndarray, touched: np.ndarray, samples: int) -> np.ndarray:
+    """(H, W) bool: ``single`` without the texels that have one of the flat samples ``touched``, and those around."""
+    height, width = single.shape
+    row, column = (part // samples for part in np.divmod(touched, width * samples))
+    edge = np.zeros((height + 2, width + 2), bool)
+    for dy in range(3):
+        for dx in range(3):
+            edge[row + dy, column + dx] = True
+    return np.asarray(single & ~edge[1:-1, 1:-1])
+
+
+def _with_ring(
+    held: np.ndarray, touched: np.ndarray, triangle: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray]:
     """All samples that get a value, and their triangles: held ones, touched ones, and a ring of ``width`` around."""
     owner = held.copy()
-    texel, triangle = touching(uv, borders, held)
-    owner.reshape(-1)[texel] = triangle
+    free = held.reshape(-1)[touched] < 0
+    owner.reshape(-1)[touched[free]] = triangle[free]
     around, source, _ = near_filled(owner >= 0, width)
     owner.reshape(-1)[around] = owner.reshape(-1)[source]
     sample = np.flatnonzero(owner >= 0)
@@ -183,42 +209,72 @@ def evaluate(field: HashField, points: torch.Tensor) -> torch.Tensor:
 
 
 def texel_means(
-    field: HashField, atlas: Atlas, seen: SeenSurface | None = None
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield (texel (n,) int64, mean of the field over the texel's samples (n, C)), band by band."""
-    for part in atlas.bands():
+    field: HashField, atlas: Atlas, seen: SeenSurface | None = None, *, chosen: torch.Tensor | None = None,
+    fine: int = 1,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:  # fmt: skip
+    """Yield (texel (n,) int64, mean of the field over the texel's samples (n, C)), band by band.
+
+    chosen: (H * W,) bool, the texels to do; None for all. fine: points along the edge of a sample.
+    """
+    shifts = [(k + 0.5) / fine - 0.5 for k in range(fine)]
+    for band in atlas.bands():
+        part = torch.arange(band.start, band.stop)
+        part = part if chosen is None else part[chosen[atlas.texel(band)]]
+        if len(part) == 0:
+            continue
         texel, where = torch.unique(atlas.texel(part), return_inverse=True)
-        values = evaluate(field, _places(atlas, part, seen))
+        values = sum(evaluate(field, _places(atlas, part, seen, (x, y))) for x in shifts for y in shifts)
         total = values.new_zeros(len(texel), values.shape[1]).index_add_(0, where, values)
-        yield texel, total / torch.bincount(where)[:, None]
+        yield texel, total / (torch.bincount(where) * fine**2)[:, None]
 
 
 def bake(
-    field: HashField, atlas: Atlas, margin: int = 0, seen: SeenSurface | None = None
+    field: HashField, atlas: Atlas, margin: int = 0, seen: SeenSurface | None = None, exact: float = EXACT
 ) -> tuple[np.ndarray, np.ndarray]:
     """The finished image (H, W, 3) float32 and the texels (H, W) bool that got a field value themselves.
 
-    margin: in texels; 0 for ``margin_width``. seen: of the atlas's mesh, to fill the rest from.
+    atlas: of one sample a texel. margin: in texels; 0 for ``margin_width``. seen: of the atlas's mesh, to fill the rest
+    from. exact: by how much interpolation may miss the field.
     """
     image, filled = np.zeros((*atlas.shape, 3), np.float32), atlas.filled()
-    flat = image.reshape(-1, 3)
-    for texel, colors in texel_means(field, atlas, seen):
-        flat[texel] = colors.numpy()
-    fast = _fast(image, filled).reshape(-1)
-    for texel, colors in _fine_means(field, atlas, torch.from_numpy(fast), seen):
-        flat[texel] = colors.numpy()
+    flat, left = image.reshape(-1, 3), torch.from_numpy(filled.reshape(-1).copy())
+    texel, colors = blocks.ask_in_blocks(atlas.alone, lambda texel: _ask(field, atlas, texel, seen), exact)
+    flat[texel], left[texel] = colors, False
+    for some, means in texel_means(field, atlas, seen, chosen=left):
+        flat[some] = means.numpy()
+    fast = torch.from_numpy(_fast(image, filled).reshape(-1))
+    for some, means in texel_means(field, atlas, seen, chosen=fast, fine=FINE):
+        flat[some] = means.numpy()
     return fill_margin(image, filled, margin or margin_width(atlas.shape)), filled
+
+
+def _ask(field: HashField, atlas: Atlas, texel: np.ndarray, seen: SeenSurface | None) -> np.ndarray:
+    """(n, C) values at the centres of flat ``texel`` (n,), which have one sample each."""
+    sample = torch.searchsorted(atlas.sample, torch.from_numpy(texel))
+    parts = [evaluate(field, _places(atlas, part, seen)) for part in sample.split(_BLOCK)]
+    return torch.cat(parts).numpy()
 
 
 def _fast(image: np.ndarray, filled: np.ndarray) -> np.ndarray:
     """(H, W) bool: filled texels that differ much from a filled neighbour."""
     fast = np.zeros(filled.shape, bool)
+    # Bands stay in the processor's cache: seven times faster than the whole image at once.
+    for top in range(0, len(filled), _BAND):
+        rows = slice(max(top - 1, 0), top + _BAND)
+        fast[rows] |= _differing(image[rows], filled[rows])
+    return fast
+
+
+def _differing(image: np.ndarray, filled: np.ndarray) -> np.ndarray:
+    """``_fast`` of one band."""
+    result = np.zeros(filled.shape, bool)
     for axis in (0, 1):
         low, high = (tuple(part if k == axis else slice(None) for k in (0, 1)) for part in (np.s_[:-1], np.s_[1:]))
-        differ = (np.abs(image[low] - image[high]) > _FAST).any(axis=2) & filled[low] & filled[high]
-        fast[low] |= differ
-        fast[high] |= differ
-    return fast
+        channels = np.abs(image[low] - image[high]) > _FAST
+        differ = (channels[..., 0] | channels[..., 1] | channels[..., 2]) & filled[low] & filled[high]
+        result[low] |= differ
+        result[high] |= differ
+    return result
 
 
 def _places(
@@ -227,22 +283,6 @@ def _places(
     """(p, 3) float32 where the field is asked for some of the samples."""
     points = atlas.points(part, shift)
     return seen.moved(points, atlas.triangle(part).numpy()) if seen else points
-
-
-def _fine_means(
-    field: HashField, atlas: Atlas, chosen: torch.Tensor, seen: SeenSurface | None
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Like ``texel_means`` over ``FINE`` x ``FINE`` points of each sample, of the ``chosen`` (H * W,) texels alone."""
-    places = [((k + 0.5) / FINE - 0.5) for k in range(FINE)]
-    for band in atlas.bands():
-        part = torch.arange(band.start, band.stop)
-        part = part[chosen[atlas.texel(part)]]
-        if len(part) == 0:
-            continue
-        texel, where = torch.unique(atlas.texel(part), return_inverse=True)
-        values = sum(evaluate(field, _places(atlas, part, seen, (x, y))) for x in places for y in places)
-        total = values.new_zeros(len(texel), values.shape[1]).index_add_(0, where, values)
-        yield texel, total / (torch.bincount(where) * FINE**2)[:, None]
 
 
 def _barycentrics(e1: torch.Tensor, e2: torch.Tensor, to: torch.Tensor) -> torch.Tensor:

@@ -67,6 +67,8 @@ def _result(folder: JobFolder, settings: JobSettings, tiles: list[int]) -> Path:
         for tile in tiles:
             image = _paint(settings, tile, settings.size)
             _write_png(tile_file(folder.basecolor, tile), image * np.uint16(257) if settings.depth == "16" else image)
+            if settings.unseen_map:
+                _write_png(tile_file(folder.unseen, tile), np.zeros_like(image))
         return folder.basecolor
     source = EditSource.load(folder.source)
     save_edited(folder.edited, {number: _inverted(tile) for number, tile in source.tiles.items()})

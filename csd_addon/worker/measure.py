@@ -33,13 +33,20 @@ class Filling:
     unseen: int = 0
 
     @staticmethod
-    def of(atlas: Atlas, seen: SeenSurface | None = None) -> Filling:
+    def of(atlas: Atlas, unseen: np.ndarray | None = None) -> Filling:
+        """unseen: see ``unseen_texels``."""
         filled = int((atlas.filled() & atlas.chart).sum())
-        inside, unseen = torch.from_numpy(atlas.chart.reshape(-1)), 0
-        for band in atlas.bands() if seen else ():
-            part = band.start + torch.nonzero(inside[atlas.texel(band)]).squeeze(1)
-            unseen += seen.count(atlas.points(part), atlas.triangle(part).numpy())
-        return Filling(int(atlas.chart.sum()), filled, atlas.overlap, min(unseen // atlas.samples**2, filled))
+        return Filling(int(atlas.chart.sum()), filled, atlas.overlap, 0 if unseen is None else int(unseen.sum()))
+
+
+def unseen_texels(atlas: Atlas, seen: SeenSurface) -> np.ndarray:
+    """(H, W) bool: the texels with their centre in a chart of which no view saw one of the faces there."""
+    result, inside = np.zeros(atlas.shape, bool), torch.from_numpy(atlas.chart.reshape(-1))
+    for band in atlas.bands():
+        part = band.start + torch.nonzero(inside[atlas.texel(band)]).squeeze(1)
+        unseen = seen.unseen(atlas.points(part), atlas.triangle(part).numpy())
+        result.reshape(-1)[atlas.texel(part).numpy()[unseen]] = True
+    return result
 
 
 def measure(

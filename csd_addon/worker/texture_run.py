@@ -35,7 +35,7 @@ from .device import choose_device, peak_memory_mb
 from .guidance.preferences import read_preferences
 from .guidance.teacher import DiffusionTeacher
 from .guidance.vocabulary import told_unknown
-from .measure import Filling, measure
+from .measure import Filling, measure, unseen_texels
 from .memory import fit, free_bytes
 from .pacing import Pacing
 from .pictures import write_pictures
@@ -144,18 +144,24 @@ class TextureRun:
 
     def bake(self, synthesis: Synthesis) -> tuple[Path, dict[str, Any]]:
         """Write the finished texture; returns its path and its figures."""
-        size, written, fillings = self.settings.size, {}, []
+        size, depth, written, fillings = self.settings.size, _depth(self.settings), {}, []
         all_seen = Seen.of(synthesis.pool, self.mesh, self.recipe.resolution)
         seen = {number: SeenFaces(all_seen, directions(mesh)) for number, mesh in self.meshes.items()}
         for number, mesh in self.meshes.items():
             # One after the other: an atlas of 4096 texels takes a gigabyte.
             average = self.settings.overlaps == "average"
             atlas = build_atlas(mesh, self.normalization, (size, size), average=average)
-            image, _ = bake(synthesis.field, atlas, self.settings.margin, seen[number])
-            written[number] = write_png(tile_file(self.folder.basecolor, number), image, depth=_depth(self.settings))
-            fillings.append(Filling.of(atlas, seen[number]))
+            exact = 0.5 / (2**depth - 1)
+            image, _ = bake(synthesis.field, atlas, self.settings.margin, seen[number], exact)
+            written[number] = write_png(tile_file(self.folder.basecolor, number), image, depth=depth)
+            unseen = unseen_texels(atlas, seen[number])
+            fillings.append(Filling.of(atlas, unseen))
+            if self.settings.unseen_map:
+                write_map(tile_file(self.folder.unseen, number), unseen)
         self.warn_of_overlap(max(filling.overlap for filling in fillings))
         figures = measure(synthesis.field, self.meshes, self.normalization, written, fillings, seen)
+        if self.settings.unseen_map:
+            figures["unseen_map"] = [tile_file(self.folder.unseen, number).name for number in written]
         return self.folder.basecolor, figures
 
     def warn_of_overlap(self, overlap: float) -> None:
@@ -289,6 +295,11 @@ def write_png(path: Path, image: np.ndarray, *, depth: int = 8, effort: int = 6)
         Image.fromarray(texels).save(aside, format="PNG", compress_level=effort)
     os.replace(aside, path)
     return texels.astype(np.float32) / highest
+
+
+def write_map(path: Path, mask: np.ndarray) -> None:
+    """Write an (H, W) bool mask as a black and white PNG."""
+    write_png(path, np.repeat(mask[..., None], 3, axis=2).astype(np.float32))
 
 
 def _depth(settings: JobSettings) -> int:

@@ -83,9 +83,9 @@ class SeenFaces:
         """See ``Seen.moved``; triangle: (P,) faces of the points."""
         return self.seen.moved(points, self.direction[triangle])
 
-    def count(self, points: torch.Tensor, triangle: np.ndarray) -> int:
-        """How many of the points no view saw."""
-        return int(self.seen.unseen(points, self.direction[triangle]).sum())
+    def unseen(self, points: torch.Tensor, triangle: np.ndarray) -> np.ndarray:
+        """(P,) bool: which of the points no view saw."""
+        return self.seen.unseen(points, self.direction[triangle])
 
 
 def directions(mesh: MeshData) -> np.ndarray:

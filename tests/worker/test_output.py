@@ -15,6 +15,7 @@ from tests import shapes
 from tests.png import read_png
 from tests.worker.test_bake import PositionField
 from tests.worker.test_run import brick_source, bricks, edit_folder, edited, make_folder, run
+from tests.worker.test_unseen import box_in_box
 
 
 def test_16_bits_hold_the_image_a_hundred_times_as_closely(tmp_path: Path) -> None:
@@ -36,6 +37,20 @@ def test_a_job_writes_the_depth_and_the_margin_that_it_is_told(tmp_path: Path) -
     report = run(folder)[-1].report
     assert read_png(folder.basecolor.read_bytes()).itemsize == 2
     assert (report["settings"]["depth"], report["settings"]["margin"]) == ("16", 7)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_map_of_what_no_view_saw_is_written_when_asked_for(tmp_path: Path, asked: bool) -> None:
+    folder = make_folder(tmp_path, unseen_map=asked, iterations=1)
+    box_in_box().save(folder.mesh)
+    report = run(folder)[-1].report
+    assert report.get("unseen_map") == (["unseen.png"] if asked else None) and folder.unseen.is_file() is asked
+    if asked:
+        picture = np.asarray(Image.open(folder.unseen))
+        white = (picture == 255).all(axis=2)
+        print(f"{white.mean():.3f} of the map is white; unseen in the report: {report['unseen']:.3f} of the charts")
+        assert picture.shape == (64, 64, 3) and np.isin(picture, (0, 255)).all()
+        assert not white[:, :30].any() and 0.1 < white.mean() < 0.5, "white is on the right, where the inner box lies"
 
 
 @pytest.mark.parametrize("margin", [2, 8])

@@ -20,6 +20,8 @@ _PRIMES = (1, 2654435761 - 2**32, 805459861)
 
 # Points handled at once on the CPU: 65,536 float32 are 256 kB.
 _CPU_BLOCK = 65_536
+# The same for the MLP, which has 64 numbers a point.
+_CPU_MLP_BLOCK = 8192
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ class HashField(nn.Module):
     def forward(self, points: torch.Tensor) -> torch.Tensor:
         """(N, 3) points to (N, outputs) values."""
         features = encode(points, self.first, self.second, self.levels)  # (2L, N)
-        values: torch.Tensor = (self.output @ torch.relu(self.hidden @ features)).T
-        return values
+        size = _CPU_MLP_BLOCK if points.device.type == "cpu" else max(len(points), 1)
+        parts = [self.output @ torch.relu(self.hidden @ part) for part in features.split(size, dim=1)]
+        return torch.cat(parts, dim=1).T
 
 
 class TextureField(HashField):
@@ -118,13 +121,13 @@ class _Encode(torch.autograd.Function):
     def forward(ctx: Any, points: torch.Tensor, first: torch.Tensor, second: torch.Tensor, levels: Any) -> Any:
         ctx.save_for_backward(points)
         ctx.levels, ctx.shape = levels, first.shape
-        output = first.new_zeros(2 * len(levels), len(points))
+        output = first.new_empty(2 * len(levels), len(points))
         for part in _blocks(points):
+            axes = _axes(points[part], first.dtype)
             for row, level in enumerate(levels):
-                one, two = first[level.span], second[level.span]
-                for index, weight in _corners(points[part], level, first.dtype):
-                    output[2 * row, part].addcmul_(one.index_select(0, index), weight)
-                    output[2 * row + 1, part].addcmul_(two.index_select(0, index), weight)
+                corners, upper = _cell(axes, level)
+                for table, values in ((first, output[2 * row]), (second, output[2 * row + 1])):
+                    values[part] = _trilinear(table[level.span], corners, upper)
         return output
 
     @staticmethod
@@ -132,10 +135,12 @@ class _Encode(torch.autograd.Function):
         (points,) = ctx.saved_tensors
         first, second = gradient.new_zeros(ctx.shape), gradient.new_zeros(ctx.shape)
         for part in _blocks(points):
+            axes = _axes(points[part], gradient.dtype)
             for row, level in enumerate(ctx.levels):
                 one, two = first[level.span], second[level.span]
                 g_one, g_two = gradient[2 * row, part], gradient[2 * row + 1, part]
-                for index, weight in _corners(points[part], level, gradient.dtype):
+                corners, upper = _cell(axes, level)
+                for index, weight in zip(corners, _weights(upper), strict=True):
                     entries = index.long()
                     one.scatter_add_(0, entries, g_one * weight)
                     two.scatter_add_(0, entries, g_two * weight)
@@ -148,20 +153,38 @@ def _blocks(points: torch.Tensor) -> list[slice]:
     return [slice(start, start + size) for start in range(0, len(points), size)]
 
 
-def _corners(points: torch.Tensor, level: Level, dtype: torch.dtype) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield (table index (N,) int32, trilinear weight (N,)) of the 8 corners of each point's cell."""
-    scaled = ((points.T.to(dtype) + 1) * (level.resolution / 2)).clamp_(0, level.resolution)
+def _axes(points: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """(3, N) coordinates in 0..2, each axis in one piece of memory: strided ones make every step after it slower."""
+    return points.T.to(dtype).contiguous() + 1
+
+
+def _cell(axes: torch.Tensor, level: Level) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Table indices (N,) int32 of the 8 corners of each point's cell, x fastest; where in the cell it lies, (3, N)."""
+    scaled = (axes * (level.resolution / 2)).clamp_(0, level.resolution)
     cell = scaled.floor().clamp_(max=level.resolution - 1)
-    upper = scaled - cell
-    lower = 1 - upper
     x, y, z = (_axis_terms(axis_cell, axis, level) for axis, axis_cell in enumerate(cell.to(torch.int32)))
-    for k in (0, 1):
-        for j in (0, 1):
-            outer = (upper if j else lower)[1] * (upper if k else lower)[2]
-            base = y[j] ^ z[k] if level.hashed else y[j] + z[k]
-            for i in (0, 1):
-                index = (x[i] ^ base).bitwise_and_(level.entries - 1) if level.hashed else x[i] + base
-                yield index, (upper if i else lower)[0] * outer
+    corners = []
+    for outer, middle in ((k, j) for k in z for j in y):
+        base = middle ^ outer if level.hashed else middle + outer
+        corners += [(i ^ base).bitwise_and_(level.entries - 1) if level.hashed else i + base for i in x]
+    return corners, scaled - cell
+
+
+def _trilinear(table: torch.Tensor, corners: list[torch.Tensor], upper: torch.Tensor) -> torch.Tensor:
+    """(N,) values of a flat table between the ``corners``: first along x, then along y, then along z."""
+    values = [table.index_select(0, index) for index in corners]
+    for share in upper:
+        values = [torch.lerp(a, b, share) for a, b in zip(values[::2], values[1::2], strict=True)]
+    return values[0]
+
+
+def _weights(upper: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The trilinear weight (N,) of each corner, in the order of ``_cell``."""
+    x, y, z = zip(1 - upper, upper, strict=True)
+    for outer in z:
+        for middle in y:
+            rest = outer * middle
+            yield from (inner * rest for inner in x)
 
 
 def _axis_terms(cell: torch.Tensor, axis: int, level: Level) -> tuple[torch.Tensor, torch.Tensor]:
