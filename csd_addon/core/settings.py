@@ -66,6 +66,7 @@ class JobSettings:
     chart; 0: as many as the image's size asks for (``atlas.margin_width``).
     overlaps: one of ``OVERLAPS``, for a new texture: where faces share texels the first one gives the colour, or all of
     them their mean, or the object gets a new UV map without overlaps.
+    unseen_map: whether a new texture comes with an image that shows in white what no view saw.
     seed: 0 .. 2**31 - 1. uv_map: name of the UV layer, empty for the active one. loss: one of ``LOSSES``.
     front: a key of ``FRONTS``, for the view words of teachers that know them.
     expert: names of ``Recipe`` fields with their values as in JSON, laid over everything else; one number for a
@@ -89,6 +90,7 @@ class JobSettings:
     depth: str = "auto"
     margin: int = 0
     overlaps: str = "first"
+    unseen_map: bool = False
     seed: int = 0
     uv_map: str = ""
     front: str = "front"
@@ -139,7 +141,8 @@ class Recipe:
     """The numbers of one run. Lengths are in unit-ball units, shares in 0..1, resolutions in cells or pixels.
 
     Guidance (method.md, section 2): w1, w2, kappa, weighting ("sigma2" or "uniform"), t_min and t_max as shares
-    of the teacher's steps, sds_weight in the paper's convention, control_depth and control_canny scales.
+    of the teacher's steps, sds_weight in the paper's convention, control_depth and control_canny scales; noise_share
+    (0..1) of the noise's variance sticks to the surface, in cubes of which noise_cells make the ball's radius.
     Views: whether prompts get view words, and from which azimuth these count; image size, samples per pixel edge,
     views per step, size of the pool, whether cameras go below the horizon, ranges of elevation, field
     of view and fill (share of the image that the unit ball spans), share and fill of close-ups.
@@ -160,6 +163,8 @@ class Recipe:
     t_min: Schedule = (0.125, 0.2, 0.02, 0.125)
     t_max: Schedule = (0.125, 0.8, 0.5, 0.125)
     sds_weight: float = 40.0
+    noise_share: float = 0.0
+    noise_cells: int = 64
     control_depth: Schedule = (0.17, 1.0, 0.8, 0.17)
     control_canny: Schedule = (0.17, 1.0, 0.8, 0.17)
     negative: str = (
@@ -239,10 +244,11 @@ def overlaid(recipe: Recipe, layer: Mapping[str, Any]) -> Recipe:
 def by_hand(recipe: Recipe, settings: JobSettings) -> Recipe:
     """``recipe`` with what the artist set by hand: the front, ``iterations``, then the ``expert`` values.
 
-    Raises ``ValueError`` if the range of noise levels is empty or leaves 0..1 somewhere in the run.
+    Raises ``ValueError`` if noise_share or the range of noise levels leaves 0..1, or that range is empty somewhere.
     """
     recipe = replace(recipe, front=FRONTS[settings.front], iterations=settings.iterations or recipe.iterations)
     recipe = replace(recipe, **{name: _in_field(name, value) for name, value in settings.expert.items()})
+    _in_range("noise_share", recipe.noise_share, (0.0, 1.0))
     turns = sorted({0.0, 1.0, *(share for t in (recipe.t_min, recipe.t_max) for share in (t[0], t[3]))})
     # Straight lines between the turns; a step shows its former value just before its turn.
     for progress in (moment for turn in turns for moment in (turn - 1e-9, turn) if moment >= 0):

@@ -22,6 +22,7 @@ from .field.hashgrid import HashField, Level, TextureField, level_table
 from .guidance import score
 from .guidance.prompts import PromptCache, text_for
 from .guidance.pullback import Encoded, clip_pixels
+from .guidance.surface_noise import SurfaceNoise
 from .guidance.teacher import DiffusionTeacher
 from .memory import Need, Plan, empty_cache, smaller
 from .render.views import PooledView
@@ -55,6 +56,7 @@ class Synthesis:
         # The tiny epsilon is safe because the field and its gradients are float32.
         self.optimizer = torch.optim.Adam(groups, betas=recipe.betas, eps=1e-15)
         self.rates = [group["lr"] for group in groups]
+        self.surface_noise = SurfaceNoise(recipe.noise_share, recipe.noise_cells, generator.initial_seed())
         self.iteration = 0
         self.norms: list[dict[str, float]] = []
         # What the artist should be told; whoever runs the loop takes them away.
@@ -140,7 +142,8 @@ class Synthesis:
             len(views), at(recipe.t_min, progress), at(recipe.t_max, progress),
             len(self.teacher.alphas_cumprod), self.generator,
         ).to(x.device)  # fmt: skip
-        noise = torch.randn(x.shape, generator=self.generator).to(x.device)
+        fresh = torch.randn(x.shape, generator=self.generator).to(x.device)
+        noise = self.surface_noise.mix([view.gbuffer for view in views], fresh)
         g, norms = self.guide(views, backgrounds, x, t, noise)
         pixels = clip_pixels(encoded.pull_back(g), recipe.pixel_clip)
         if not bool(torch.isfinite(g).all() & torch.isfinite(pixels).all()):

@@ -1,0 +1,92 @@
+"""Noise that sticks to the surface: normal, the same from every side, and the step's own where nothing sticks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from csd_addon.core.mesh import Normalization
+from csd_addon.core.views import View
+from csd_addon.worker.control import Control
+from csd_addon.worker.guidance.surface_noise import SurfaceNoise
+from csd_addon.worker.guidance.teacher import DiffusionTeacher
+from csd_addon.worker.render.gbuffer import GBuffer, render_gbuffer
+from csd_addon.worker.render.surface import Surface
+from tests import shapes
+from tests.worker.test_memory import SMALL, make_loop
+from tests.worker.test_synthesis import colors
+from tests.worker.test_teacher import load, save_tiny
+
+STICKY = replace(SMALL, noise_share=0.6, noise_cells=16)
+
+
+@pytest.fixture(scope="module")
+def seen() -> list[GBuffer]:
+    mesh = shapes.sphere(48, 96)
+    surface = Surface.of(mesh, Normalization.of(mesh.positions))
+    views = [View(azimuth, 10, 4, 35) for azimuth in (0, 20, 180)]
+    return [render_gbuffer(surface, view, size=64, supersample=2) for view in views]
+
+
+def fresh(count: int, seed: int) -> torch.Tensor:
+    return torch.randn(count, 64, 16, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def whole(gbuffer: GBuffer) -> torch.Tensor:
+    """(256,) whether the surface covers all of a pixel of the small image."""
+    return torch.nn.functional.avg_pool2d(gbuffer.coverage[None, None], 4).flatten() == 1
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_it_stays_standard_normal(seen: list[GBuffer], share: float) -> None:
+    noise = SurfaceNoise(share, 32, 0).mix(seen, fresh(3, 1))
+    mean, deviation = float(noise.mean()), float(noise.std())
+    print(f"mean {mean:.4f}, deviation {deviation:.4f}, tolerances 0.01 and 0.01")
+    assert abs(mean) < 0.01 and abs(deviation - 1) < 0.01
+
+
+def test_neighbours_are_nearly_independent(seen: list[GBuffer]) -> None:
+    noise = SurfaceNoise(1.0, 32, 0).mix(seen, fresh(3, 1))[0]
+    correlation = float((noise[:, :, 1:] * noise[:, :, :-1]).mean())
+    print(f"correlation of neighbours {correlation:.3f}, tolerance 0.1")
+    assert correlation < 0.1
+
+
+def test_a_view_meets_its_noise_again(seen: list[GBuffer]) -> None:
+    noise = SurfaceNoise(1.0, 32, 0)
+    first, again = (noise.mix(seen[:1], fresh(1, seed))[0].flatten(1) for seed in (1, 2))
+    covered = whole(seen[0])
+    print(f"{int(covered.sum())} of 256 pixels are covered")
+    assert torch.equal(first[:, covered], again[:, covered])
+    assert not torch.equal(first[:, ~covered], again[:, ~covered])
+
+
+def test_another_view_meets_it_where_it_sees_the_same(seen: list[GBuffer]) -> None:
+    """In the sums over the whole object, for single pixels cut the surface otherwise in each view."""
+    noise = SurfaceNoise(1.0, 32, 0).mix(seen, fresh(3, 1)).flatten(2)
+    sums = torch.stack([part[:, whole(g)].sum(1) for part, g in zip(noise, seen, strict=True)])
+    near, behind = (float(torch.corrcoef(sums[[0, other]])[0, 1]) for other in (1, 2))
+    print(f"20 degrees apart {near:.2f} (at least 0.6), from behind {behind:.2f} (at most 0.35)")
+    assert near > 0.6 and abs(behind) < 0.35
+
+
+def test_nothing_sticks_at_share_0(seen: list[GBuffer]) -> None:
+    new = fresh(3, 1)
+    assert SurfaceNoise(0.0, 32, 0).mix(seen, new) is new
+
+
+def test_a_resumed_run_meets_it_again(tmp_path: Path) -> None:
+    teacher: DiffusionTeacher = load(save_tiny(tmp_path / "teacher"))
+    undisturbed, free = make_loop(teacher, STICKY), make_loop(teacher)
+    for loop in (undisturbed, free):
+        loop.run(Control(), lambda: None, tmp_path)
+    first, control = make_loop(teacher, STICKY), Control()
+    first.run(control, lambda: control.request_cancel() if first.iteration == 2 else None, tmp_path)
+    second = make_loop(teacher, STICKY)
+    second.restore(tmp_path)
+    second.run(Control(), lambda: None, tmp_path)
+    assert torch.equal(colors(second), colors(undisturbed))
+    assert not torch.equal(colors(second), colors(free)), "nothing sticks in SMALL"
