@@ -36,7 +36,7 @@ class Sizes:
 
 FULL = Sizes(60_000, 2_000, 4, 1_500, 800, 24_000, 2_400)
 # On from the weights of a teacher that is there.
-CONTINUED = Sizes(60_000, 2_000, 4, 1_100, 300, 15_500, 1_200)
+CONTINUED = Sizes(60_000, 2_000, 4, 1_100, 300, 21_450, 1_200)
 SMOKE = Sizes(60, 10, 1, 3, 3, 3, 2)
 SEED = 1000
 

@@ -158,9 +158,12 @@ class Diagnosis(TextureRun):
 
 
 def recipe_of(recipe: Recipe, variant: Variant, negative: str) -> tuple[Recipe, str]:
-    """The recipe of one run and its negative prompt: kappa 0, and a negative only where the run has one."""
+    """The recipe of one run and its negative prompt, as the paper has it: kappa 0, new noise at every step.
+
+    A negative only where the run has one.
+    """
     words = (negative or recipe.negative or NEGATIVE) if variant.negative else ""
-    plain = replace(recipe, kappa=(0.0, 0.0, 0.0, 0.0), negative=words)
+    plain = replace(recipe, kappa=(0.0, 0.0, 0.0, 0.0), noise_share=0.0, negative=words)
     by_name = JobSettings(expert=variant.expert)
     return replace(by_hand(plain, by_name), front=recipe.front, iterations=recipe.iterations), words
 
