@@ -6,7 +6,6 @@ An edit takes the same way (``edit_run``); the methods without an underscore are
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import time
 from collections.abc import Iterator
@@ -18,11 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ..core.checks import SHARED
 from ..core.mesh import MeshData, Normalization
-from ..core.png import encode_png
 from ..core.report import Report, quarters
 from ..core.settings import JobSettings, Recipe, resolve
 from ..core.udim import layout, parts, tile_file
@@ -45,6 +42,7 @@ from .serve import Emit
 from .synthesis import Synthesis
 from .unseen import Seen, SeenFaces, directions
 from .warm import warm_teacher
+from .write_png import write_map, write_png
 
 # Seconds between two progress messages.
 PROGRESS_PERIOD = 0.5
@@ -278,28 +276,6 @@ class TextureRun:
         self._emit(Phase(name, detail))
         yield
         self.seconds[name] = time.monotonic() - began
-
-
-def write_png(path: Path, image: np.ndarray, *, depth: int = 8, effort: int = 6) -> np.ndarray:
-    """Write an (S, S, 3) sRGB-encoded float image as PNG of 8 or 16 bits, aside first; returns it as it was rounded.
-
-    effort: 0 to 9, how hard to compress 8 bits.
-    """
-    highest = 2**depth - 1
-    texels = np.clip(np.round(image * highest), 0, highest).astype(np.uint16 if depth == 16 else np.uint8)
-    aside = path.with_name(path.name + ".part")
-    if depth == 16:
-        # Pillow writes no colours of 16 bits.
-        aside.write_bytes(encode_png(texels))
-    else:
-        Image.fromarray(texels).save(aside, format="PNG", compress_level=effort)
-    os.replace(aside, path)
-    return texels.astype(np.float32) / highest
-
-
-def write_map(path: Path, mask: np.ndarray) -> None:
-    """Write an (H, W) bool mask as a black and white PNG."""
-    write_png(path, np.repeat(mask[..., None], 3, axis=2).astype(np.float32))
 
 
 def _depth(settings: JobSettings) -> int:

@@ -13,7 +13,7 @@ from csd_addon.core import atlas as texels
 from csd_addon.core.mesh import MeshData, Normalization
 from csd_addon.worker.bake import Atlas, bake, build_atlas, texel_means
 from csd_addon.worker.measure import Filling, measure, surface_points
-from csd_addon.worker.texture_run import write_png
+from csd_addon.worker.write_png import write_png
 from tests import shapes
 
 

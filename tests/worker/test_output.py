@@ -10,7 +10,7 @@ from PIL import Image
 
 from csd_addon.core.mesh import Normalization
 from csd_addon.worker.bake import bake, build_atlas
-from csd_addon.worker.texture_run import write_png
+from csd_addon.worker.write_png import write_png
 from tests import shapes
 from tests.png import read_png
 from tests.worker.test_bake import PositionField
