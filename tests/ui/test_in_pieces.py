@@ -106,7 +106,12 @@ def test_an_image_that_goes_between_two_ticks_is_a_sentence(obj: bpy.types.Objec
     assert folders(home) == []
 
 
-def test_nothing_changes_before_the_last_piece_and_the_preview_stays(obj: bpy.types.Object) -> None:
+def test_nothing_changes_before_the_last_piece_and_the_preview_stays(
+    obj: bpy.types.Object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = write_image._write_png
+    # A thread that is quicker than a tick would leave nothing to look at.
+    monkeypatch.setattr(write_image, "_write_png", lambda *given: (time.sleep(0.2), write(*given)))
     begin(obj, iterations=100_000)
     pump(shown)
     session.running()[1].stop_and_keep()
