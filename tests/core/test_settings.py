@@ -118,6 +118,12 @@ def test_a_range_of_noise_levels_that_is_none_is_refused(expert: dict) -> None:
         resolve(JobSettings(prompt="x", expert=expert).validate(), {})
 
 
+@pytest.mark.parametrize("share", [-0.1, 2.0])
+def test_more_than_all_of_the_noise_can_not_stick(share: float) -> None:
+    with pytest.raises(ValueError, match=f"'noise_share' is {share}; it must lie between 0.0 and 1.0"):
+        resolve(JobSettings(prompt="brick", expert={"noise_share": share}), {})
+
+
 def test_every_field_of_a_recipe_is_within_the_experts_reach() -> None:
     for recipe in PRESETS.values():
         values = json.loads(json.dumps(asdict(recipe)))
