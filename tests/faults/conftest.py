@@ -6,6 +6,7 @@ The count of what was injected and what was lost is printed at the end.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -28,3 +29,20 @@ def pytest_runtest_makereport(item: pytest.Item):
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if COUNTS["injected"]:
         terminalreporter.write_line("faults: {injected} injected, {lost} lost".format(**COUNTS))
+
+
+@pytest.fixture
+def addon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The add-on, registered with the fake worker and a home of its own; taken back after the test."""
+    # Here, because most faults are tested where there is no Blender.
+    import bpy
+
+    import csd_addon
+    from csd_addon.ui import driver
+
+    monkeypatch.setenv("CSD_TEXTURE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(driver.FAKE_VARIABLE, "fake")
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    csd_addon.register("csd_addon")
+    yield
+    csd_addon.unregister()

@@ -12,7 +12,6 @@ from pathlib import Path
 import bpy
 import pytest
 
-import csd_addon
 from csd_addon.jobs.folder import JobFolder
 from csd_addon.jobs.job import Job
 from csd_addon.scene.material import base_color_image
@@ -20,17 +19,10 @@ from csd_addon.ui import driver
 from tests.faults.saboteur import command
 from tests.scene.objects import datablocks, fingerprint, rigged_cube
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and limits")
-
-
-@pytest.fixture(autouse=True)
-def addon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("CSD_TEXTURE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv(driver.FAKE_VARIABLE, "fake")
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    csd_addon.register("csd_addon")
-    yield
-    csd_addon.unregister()
+pytestmark = [
+    pytest.mark.usefixtures("addon"),
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and limits"),
+]
 
 
 def texture() -> set[str]:

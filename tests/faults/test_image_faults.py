@@ -10,24 +10,14 @@ import bpy
 import numpy as np
 import pytest
 
-import csd_addon
 from csd_addon.core.png import encode_png
 from csd_addon.jobs.job import Job
 from csd_addon.scene.base_color import read_pixels
-from csd_addon.ui import driver
 from tests.scene.objects import base_color_source, cube, datablocks, fingerprint, link, principled, quarters, shader_of
 
+pytestmark = pytest.mark.usefixtures("addon")
+
 EDGE = 16
-
-
-@pytest.fixture(autouse=True)
-def addon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("CSD_TEXTURE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv(driver.FAKE_VARIABLE, "fake")
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    csd_addon.register("csd_addon")
-    yield
-    csd_addon.unregister()
 
 
 def write_picture(path: Path, edge: int, depth: int) -> None:
