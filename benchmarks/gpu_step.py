@@ -1,11 +1,13 @@
 """What a step costs with Stable Diffusion 1.5 and two ControlNets at true size (random weights), on one device.
 
-    python benchmarks/gpu_step.py [--device cuda] [--job] [--tiny --device cpu]
+    python benchmarks/gpu_step.py [--device cuda] [--job] [--compile] [--tiny --device cpu]
 
-Everything in one run: milliseconds per view for 2 and 3 rows, 1, 4 and 8 views, ControlNet residuals for each row or
-shared, compiled or not; the share of the device's own matrix rate; where the time goes; the memory of every rung of
-the ladder; and, beside it, a plain loop as public code has it. ``--job`` adds a job of 1000 iterations x 4 views with
-its bake. ``--tiny`` uses networks of a few channels, to see that it runs.
+In one run, the bars of the project last: milliseconds per view for 2 and 3 rows, 1, 4 and 8 views, ControlNet
+residuals for each row or shared, with the share of the device's own matrix rate; where the time of a step goes; every
+rung of the memory's ladder and the plans for cards of 6 to 24 GB beside their estimates; a plain loop as public code
+has it; and what a job of 1000 iterations x 4 views takes with its bake, by these figures. ``--job`` runs that job (two
+minutes or so), ``--compile`` times 8 views compiled too (minutes of compiling). ``--tiny`` uses networks of a few
+channels, to see that it runs. Without the last three it is meant to take less than five minutes on a large GPU.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -26,64 +28,81 @@ from csd_addon.core.settings import Recipe, constant  # noqa: E402
 from csd_addon.worker.bake import bake, build_atlas  # noqa: E402
 from csd_addon.worker.guidance.pullback import Encoded  # noqa: E402
 from csd_addon.worker.guidance.teacher import DiffusionTeacher  # noqa: E402
-from csd_addon.worker.memory import ladder  # noqa: E402
+from csd_addon.worker.memory import OVERHEAD, Plan, empty_cache, fit, ladder  # noqa: E402
 from csd_addon.worker.render.gbuffer import render_gbuffer  # noqa: E402
 from csd_addon.worker.render.surface import Surface  # noqa: E402
-from csd_addon.worker.render.views import sample_pool  # noqa: E402
+from csd_addon.worker.render.views import PooledView, sample_pool  # noqa: E402
 from csd_addon.worker.synthesis import Synthesis, composite  # noqa: E402
 from tests import shapes  # noqa: E402
 from tests.worker.true_size import true_networks  # noqa: E402
 
 REPEATS = 5
+GB = 10**9
 # w2 for two rows (text and null) and for three.
 ROWS = {2: constant(0.0), 3: constant(0.5)}
+MESH = shapes.torus(265, 133, bump=0.05)
+CARDS = (6, 8, 12, 24)
+ITERATIONS, VIEWS, TEXELS = 1000, 4, 2048
+# The bars: least share of the matrix rate, most share of what is not the teacher, most seconds of the job.
+LEAST_SHARE, MOST_REST, MOST_SECONDS = 0.45, 0.10, 75.0
 
 
 @dataclass(frozen=True)
 class Bench:
-    """The teacher, a mesh, and the device that they are on."""
+    """The teacher, the views of a mesh, and what was measured so far, by (rows, views, shared)."""
 
     teacher: DiffusionTeacher
-    device: torch.device
     base: Recipe
+    pool: Sequence[PooledView]
     rate: float
     repeats: int = REPEATS
+    operations: dict[tuple[int, int, bool], int] = field(default_factory=dict)
+    spent: dict[tuple[int, int, bool], float] = field(default_factory=dict)
 
-    def sync(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+    @property
+    def device(self) -> torch.device:
+        return self.teacher.device
 
     def seconds(self, work: Callable[[], object]) -> float:
-        """Least seconds of ``repeats`` calls, after as many as half of them to warm up."""
-        spent = []
-        for _ in range(self.repeats + self.repeats // 2):
-            self.sync()
-            began = time.perf_counter()
-            work()
-            self.sync()
-            spent.append(time.perf_counter() - began)
-        return min(spent[self.repeats // 2 :])
+        return seconds(self.device, work, self.repeats)
 
     def loop(self, views: int, rows: int, *, share: bool = False) -> Synthesis:
-        recipe = replace(self.base, views_per_step=views, view_pool=2 * views, w2=ROWS[rows], share_control=share)
-        generator = torch.Generator().manual_seed(0)
-        pool = list(sample_pool(surface_on(self.device), recipe, generator, self.teacher.conditions))
+        recipe = replace(self.base, views_per_step=views, w2=ROWS[rows], share_control=share)
         return Synthesis(
-            self.teacher, pool, recipe, prompt="a red brick wall", negative=recipe.negative, loss="csd",
-            generator=generator,
+            self.teacher, self.pool[: 2 * views], recipe, prompt="a red brick wall", negative=recipe.negative,
+            loss="csd", generator=torch.Generator().manual_seed(0),
         )  # fmt: skip
 
 
+def sync(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds(device: torch.device, work: Callable[[], object], repeats: int) -> float:
+    """Least seconds of ``repeats`` calls, after as many as half of them to warm up."""
+    spent = []
+    for _ in range(repeats + repeats // 2):
+        sync(device)
+        began = time.perf_counter()
+        work()
+        sync(device)
+        spent.append(time.perf_counter() - began)
+    return min(spent[repeats // 2 :])
+
+
 def surface_on(device: torch.device) -> Surface:
-    mesh = shapes.torus(265, 133, bump=0.05)
-    return Surface.of(mesh, Normalization.of(mesh.positions), device)
+    return Surface.of(MESH, Normalization.of(MESH.positions), device)
+
+
+def views_on(device: torch.device, recipe: Recipe, teacher: DiffusionTeacher) -> list[PooledView]:
+    return list(sample_pool(surface_on(device), recipe, torch.Generator().manual_seed(0), teacher.conditions))
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, edge: int) -> float:
     """Multiply-adds of a large product, times 2, per second."""
     a, b = (torch.randn(edge, edge, device=device, dtype=dtype) for _ in range(2))
-    bench = Bench(None, device, Recipe(), 0.0)  # type: ignore[arg-type]
-    return 2 * edge**3 / bench.seconds(lambda: a @ b)
+    return 2 * edge**3 / seconds(device, lambda: a @ b, REPEATS)
 
 
 def operations(work: Callable[[], object]) -> int:
@@ -95,27 +114,25 @@ def operations(work: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-def steps(bench: Bench, batches: tuple[int, ...], title: str) -> None:
+def steps(bench: Bench, batches: Sequence[int], title: str, shares: Sequence[bool] = (False, True)) -> None:
     print(f"\n{title}\n  rows views residuals    ms/step   ms/view   TFLOP  share of the matrix rate")
-    for rows in ROWS:
-        for views in batches:
-            for share in (False, True):
-                loop = bench.loop(views, rows, share=share)
-                count = operations(loop.step)
-                spent = bench.seconds(loop.step)
-                word = "shared" if share else "per row"
-                part = count / spent / bench.rate
-                print(
-                    f"  {rows:4} {views:5} {word:9} {spent * 1e3:10.1f} {spent * 1e3 / views:9.1f} {count / 1e12:7.2f}"
-                    f"  {part:.0%}"
-                )
+    for case in [(rows, views, share) for rows in ROWS for views in batches for share in shares]:
+        rows, views, share = case
+        loop = bench.loop(views, rows, share=share)
+        # Counted once: what is compiled can't be looked into.
+        count = bench.operations.setdefault(case, 0) or operations(loop.step)
+        bench.operations[case], bench.spent[case] = count, bench.seconds(loop.step)
+        spent = bench.spent[case]
+        print(
+            f"  {rows:4} {views:5} {'shared' if share else 'per row':9} {spent * 1e3:10.1f} "
+            f"{spent * 1e3 / views:9.1f} {count / 1e12:7.2f}  {count / spent / bench.rate:.0%}"
+        )
 
 
-def parts(bench: Bench, views: int) -> None:
-    """Where the time of one step goes."""
+def parts(bench: Bench, views: int) -> float:
+    """Where the time of one step goes; returns the share of everything that is not the teacher."""
     loop = bench.loop(views, 2)
-    drawn = loop.pool[:views]
-    grey = torch.full((views, 3), 0.5)
+    drawn, grey = loop.pool[:views], torch.full((views, 3), 0.5)
     images = composite(drawn, loop.colors(drawn), grey).detach()
     whole = bench.seconds(loop.step)
 
@@ -123,7 +140,7 @@ def parts(bench: Bench, views: int) -> None:
         encoded = Encoded(bench.teacher.encode, images, views)
         encoded.pull_back(torch.ones_like(encoded.x))
 
-    def field() -> None:
+    def texture() -> None:
         composite(drawn, loop.colors(drawn), grey).sum().backward()
 
     x = Encoded(bench.teacher.encode, images, 1).x
@@ -132,52 +149,72 @@ def parts(bench: Bench, views: int) -> None:
     spent = {
         "noise prediction": bench.seconds(lambda: loop.guide(drawn, grey, x, t, noise)),
         "autoencoder forward and backward": bench.seconds(encode),
-        "field and compositing": bench.seconds(field),
     }
+    rest = whole - sum(spent.values())
+    spent |= {"everything that is not the teacher": rest, "of that, field and compositing": bench.seconds(texture)}
     print(f"\nParts of a step of {views} views, two rows ({whole * 1e3:.1f} ms)")
     for name, value in spent.items():
         print(f"  {name:34} {value * 1e3:8.1f} ms  {value / whole:.0%}")
-    teacher = spent["noise prediction"] + spent["autoencoder forward and backward"]
-    print(f"  {'everything that is not the teacher':34} {(whole - teacher) * 1e3:8.1f} ms  {1 - teacher / whole:.0%}")
     surface, view = surface_on(bench.device), drawn[0].view
     raster = bench.seconds(lambda: render_gbuffer(surface, view, size=bench.base.resolution))
     print(f"  one G-buffer (once per view of the pool) {raster * 1e3:.1f} ms")
+    return rest / whole
 
 
 def memory(bench: Bench, views: int) -> None:
-    """Peak memory of every rung beside its estimate."""
-    print(f"\nMemory of a step of {views} views, three rows: rung, estimate, measured")
-    for plan in ladder(views, 3):
-        loop = bench.loop(views, 3)
-        loop.budget(loop.need(), plan)
-        peak = "not measured"
-        if bench.device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(bench.device)
-        loop.step()
-        if bench.device.type == "cuda":
-            peak = f"{torch.cuda.max_memory_allocated(bench.device) / 1e9:.2f} GB"
-        print(f"  {plan.words():75} {loop.need().bytes(plan) / 1e9:6.2f} GB  {peak}")
-    bench.teacher.adopt(ladder(views, 3)[0])
+    """Peak memory of every rung beside its estimate, then a step under the limit of each card."""
+    print(f"\nMemory of a step of {views} views, three rows: estimate, measured, rung")
+    need = bench.loop(views, 3).need()
+    for plan in ladder(need):
+        print(f"  {need.bytes(plan) / GB:6.2f} GB  {peak(bench, views, plan):12}  {plan.words()}")
+    print("\nPlans for cards, three rows, half a gigabyte for the desktop: estimate, measured under that limit, plan")
+    for card, count in [(card, count) for card in CARDS for count in (1, VIEWS)]:
+        need = bench.loop(count, 3).need()
+        free = (card - 0.5) * GB
+        plan = fit(need, int(free))
+        measured = peak(bench, count, plan, limit=free - OVERHEAD)
+        print(f"  {card:2} GB, {count} views: {need.bytes(plan) / GB:6.2f} GB  {measured:12}  {plan.words()}")
+    bench.teacher.adopt(Plan(3 * views, views))
     bench.teacher.plan = None
 
 
-def plain_loop(bench: Bench, views: int) -> float:
-    """Seconds per view of the public way: one view, each row its own forward, nothing laid out for the device."""
-    loop = bench.loop(1, 3)
-    drawn = loop.pool[:1]
-    grey = torch.full((1, 3), 0.5)
-    rows = {"text": 1.0, "negative": -0.5, "null": -0.5}
+def peak(bench: Bench, views: int, plan: Plan, limit: float | None = None) -> str:
+    """The most memory that torch had in use in two steps, with its own limit where one is given."""
+    loop, cuda = bench.loop(views, 3), bench.device.type == "cuda"
+    loop.budget(loop.need(), plan)
+    empty_cache(bench.device)
+    if cuda:
+        total = torch.cuda.get_device_properties(bench.device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, (limit or total) / total), bench.device)
+        torch.cuda.reset_peak_memory_stats(bench.device)
+    for _ in range(2):
+        loop.step()
+    if not cuda:
+        return "not measured"
+    torch.cuda.set_per_process_memory_fraction(1.0, bench.device)
+    # A step that ran out took a smaller plan, and says so.
+    return f"{torch.cuda.max_memory_allocated(bench.device) / GB:.2f} GB{' (stepped down)' * bool(loop.notes)}"
+
+
+def plain_loop(bench: Bench, tiny: bool) -> float:
+    """Seconds per view of the public way: one view, each row its own forward, eager, channels first, half precision."""
+    dtype = torch.float16 if bench.device.type == "cuda" else torch.bfloat16
+    teacher = DiffusionTeacher.of(
+        true_networks(dtype, str(bench.device), tiny=tiny), Path("random"), bench.device, dtype
+    )
+    for network in (teacher._unet, teacher._vae, *teacher._controlnets):
+        network.to(memory_format=torch.contiguous_format)
+    loop = replace(bench, teacher=teacher).loop(1, 3)
+    drawn, grey = loop.pool[:1], torch.full((1, 3), 0.5)
+    rows = {"a red brick wall": 1.0, loop.negative: -0.5, "": -0.5}
 
     def step() -> None:
-        images = composite(drawn, loop.colors(drawn), grey)
-        x = bench.teacher.encode(images)
+        x = teacher.encode(composite(drawn, loop.colors(drawn), grey))
         t = torch.full((1,), 300, device=bench.device)
         with torch.no_grad():
-            texts = {"text": "a red brick wall", "negative": loop.negative, "null": ""}
             g = sum(
-                weight * bench.teacher.predict_noise(x, t, loop.embed([texts[row]]), loop.conditions(drawn), [1.0, 1.0])
-                for row, weight in rows.items()
+                weight * teacher.predict_noise(x, t, loop.embed([words]), loop.conditions(drawn), [1.0, 1.0])
+                for words, weight in rows.items()
             )
         loop.optimizer.zero_grad()
         (x * g).sum().backward()
@@ -186,27 +223,58 @@ def plain_loop(bench: Bench, views: int) -> float:
     return bench.seconds(step)
 
 
-def job(bench: Bench, iterations: int) -> None:
-    """A whole job of two rows and four views, with its bake at 2048 texels."""
-    loop = bench.loop(4, 2, share=True)
-    bench.sync()
+def baked(loop: Synthesis, texels: int) -> float:
+    """Seconds of the bake."""
     began = time.perf_counter()
-    for _ in range(iterations):
-        loop.step()
-    bench.sync()
-    stepped = time.perf_counter() - began
-    mesh = shapes.torus(265, 133, bump=0.05)
-    bake(loop.field, build_atlas(mesh, Normalization.of(mesh.positions), (2048, 2048)))
-    total = time.perf_counter() - began
-    print(f"\nA job of {iterations} iterations x 4 views, two rows: steps {stepped:.1f} s, with the bake {total:.1f} s")
+    bake(loop.field, build_atlas(MESH, Normalization.of(MESH.positions), (texels, texels)))
+    return time.perf_counter() - began
+
+
+def job(bench: Bench, iterations: int, views: int, texels: int, *, run: bool) -> float:
+    """Seconds of a whole job of two rows with its bake: run, or by the milliseconds of a step."""
+    loop = bench.loop(views, 2)
+    bake_seconds = baked(loop, texels)
+    stepped, way = iterations * bench.spent[2, views, False], "by the step"
+    if run:
+        sync(bench.device)
+        began = time.perf_counter()
+        for _ in range(iterations):
+            loop.step()
+        sync(bench.device)
+        stepped, way = time.perf_counter() - began, "run"
+    total = stepped + bake_seconds
+    print(
+        f"\nA job of {iterations} iterations x {views} views, two rows, {way}: steps {stepped:.1f} s, bake at {texels} "
+        f"texels {bake_seconds:.1f} s, together {total:.1f} s"
+    )
+    return total
+
+
+def bars(bench: Bench, views: int, rest: float, total: float) -> None:
+    """The project's bars beside what was measured."""
+    shares = {r: bench.operations[r, views, False] / bench.spent[r, views, False] / bench.rate for r in ROWS}
+    worst = min(shares.values())
+    print("\nBars")
+    for text, met in (
+        (f"share of the matrix rate at {views} views {worst:.0%}, at least {LEAST_SHARE:.0%}", worst >= LEAST_SHARE),
+        (f"what is not the teacher {rest:.0%} of the step, less than {MOST_REST:.0%}", rest < MOST_REST),
+        (f"the job {total:.1f} s, less than {MOST_SECONDS:.0f} s", total < MOST_SECONDS),
+    ):
+        print(f"  {'met    ' if met else 'NOT MET'}  {text}")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    for name in ("--tiny", "--job", "--compile"):
+        parser.add_argument(name, action="store_true")
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--job", action="store_true")
-    words = parser.parse_args()
+    words = arguments()
+    # Who is cut off after ten minutes has read what was measured until then.
+    sys.stdout.reconfigure(line_buffering=True)
     torch.set_num_threads(1)
     device, dtype = torch.device(words.device), torch.bfloat16
     rate = matrix_rate(device, dtype, 512 if words.tiny else 8192)
@@ -214,19 +282,21 @@ def main() -> None:
     print(f"{name}, torch {torch.__version__}: {rate / 1e12:.2f} TFLOP/s for a large bf16 product")
     networks = true_networks(dtype, words.device, tiny=words.tiny)
     teacher = DiffusionTeacher.of(networks, Path("random"), device, dtype)
-    base = Recipe(resolution=128, levels=4, table_log2=10) if words.tiny else Recipe()
-    bench = Bench(teacher, device, base, rate, repeats=1 if words.tiny else REPEATS)
     batches = (1, 2) if words.tiny else (1, 4, 8)
+    base = Recipe(resolution=128, levels=4, table_log2=10) if words.tiny else Recipe()
+    base, most = replace(base, view_pool=2 * batches[-1]), batches[-1]
+    bench = Bench(teacher, base, views_on(device, base, teacher), rate, 1 if words.tiny else REPEATS)
     steps(bench, batches, "Steps, eager")
-    parts(bench, batches[-1])
-    memory(bench, batches[-1])
-    ours, plain = bench.seconds(bench.loop(batches[-1], 3).step) / batches[-1], plain_loop(bench, 1)
+    rest = parts(bench, most)
+    sizes = (2, 2, 256) if words.tiny else (ITERATIONS, VIEWS, TEXELS)
+    total = job(bench, *sizes, run=words.job)
+    bars(bench, most, rest, total)
+    plain, ours = plain_loop(bench, words.tiny), bench.spent[3, most, False] / most
     print(f"\nThree rows, ms per view: a plain loop {plain * 1e3:.1f}, ours {ours * 1e3:.1f}: {plain / ours:.1f} times")
-    if words.job:
-        job(bench, 2 if words.tiny else 1000)
-    if device.type == "cuda":
+    memory(bench, most)
+    if words.compile:
         teacher.compile()
-        steps(bench, batches, "Steps, compiled")
+        steps(bench, (most,), "Steps, compiled", shares=(False,))
 
 
 if __name__ == "__main__":

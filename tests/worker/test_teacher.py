@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,25 @@ MINI_TOKENIZER = Path(__file__).parents[2] / "csd_addon" / "teachers" / "mini" /
 CPU = torch.device("cpu")
 
 
-def save_tiny(folder: Path, *, prediction: str = "epsilon", vae: bool = True, controls: bool = True) -> Path:
-    """A Stable-Diffusion-shaped teacher of a few thousand random weights, in diffusers layout."""
+# What tells Stable Diffusion 2.1 from 1.5, but for the sizes: its words have 1024 numbers, projections are linear.
+SD21 = {"cross_attention_dim": 1024, "use_linear_projection": True, "attention_head_dim": (4, 8)}
+
+
+def save_tiny(
+    folder: Path, *, prediction: str = "epsilon", vae: bool = True, controls: bool = True, **changes: object
+) -> Path:
+    """A Stable-Diffusion-shaped teacher of a few thousand random weights, in diffusers layout.
+
+    changes: of the UNet's config; the text encoder's words are as wide as the UNet asks for.
+    """
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
-        sample_size=8, in_channels=4 if vae else 3, out_channels=4 if vae else 3, block_out_channels=(16, 32),
-        layers_per_block=1, cross_attention_dim=32, attention_head_dim=4, norm_num_groups=8,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        **{
+            "sample_size": 8, "in_channels": 4 if vae else 3, "out_channels": 4 if vae else 3,
+            "block_out_channels": (16, 32), "layers_per_block": 1, "cross_attention_dim": 32, "attention_head_dim": 4,
+            "norm_num_groups": 8, "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"), **changes,
+        }
     )  # fmt: skip
     unet.save_pretrained(folder / "unet")
     if controls:
@@ -39,8 +52,8 @@ def save_tiny(folder: Path, *, prediction: str = "epsilon", vae: bool = True, co
             down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
         ).save_pretrained(folder / "vae")  # fmt: skip
     text = CLIPTextConfig(
-        vocab_size=2000, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        max_position_embeddings=32,
+        vocab_size=2000, hidden_size=unet.config.cross_attention_dim, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, max_position_embeddings=32,
     )  # fmt: skip
     CLIPTextModel(text).save_pretrained(folder / "text_encoder")
     DDPMScheduler(
@@ -122,6 +135,65 @@ def test_conversions_to_noise_are_consistent() -> None:
 
 def test_v_prediction_is_read_from_the_scheduler(tmp_path: Path) -> None:
     assert load(save_tiny(tmp_path, prediction="v_prediction", controls=False)).prediction == "v_prediction"
+
+
+def test_a_teacher_like_stable_diffusion_21(tmp_path: Path) -> None:
+    teacher = load(save_tiny(tmp_path, prediction="v_prediction", **SD21))
+    images, t, conditions = inputs()
+    x, prompts = teacher.encode(images), teacher.embed(["red brick", ""])
+    assert prompts.shape[2] == 1024
+    eps = teacher.predict_noise(x, t, prompts, conditions, [1.0, 1.0])
+    v = teacher._unet(x, t, encoder_hidden_states=prompts, **teacher._control(
+        x, t, prompts, conditions, [1.0, 1.0], repeat=1)).sample  # fmt: skip
+    abar = teacher.alphas_cumprod[t].reshape(-1, 1, 1, 1)
+    error = float((eps - abar.sqrt() * v - (1 - abar).sqrt() * x).abs().max())
+    print(f"{prompts.shape} words; eps from v: {error:.1e}, tolerance 1e-6")
+    assert error < 1e-6 and teacher.conditions == ("depth", "canny") and torch.isfinite(eps).all()
+
+
+def test_parts_of_different_models_are_told_apart(tmp_path: Path) -> None:
+    small = save_tiny(tmp_path / "15")
+    wide = save_tiny(tmp_path / "21", **SD21)
+    inpainting = save_tiny(tmp_path / "inpainting", controls=False, in_channels=9)
+    added = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8}
+    xl = save_tiny(tmp_path / "xl", controls=False, projection_class_embeddings_input_dim=80, **added)
+
+    def mixed(**places: Path) -> str:
+        with pytest.raises(JobFailure) as caught:
+            DiffusionTeacher({name: str(path) for name, path in places.items()}, CPU, torch.float32, use=("canny",))
+        assert caught.value.kind == "teacher"
+        return str(caught.value)
+
+    assert "controlnet_canny takes 1024 numbers for a word, the teacher gives 32: it is for another model" in mixed(
+        root=small, controlnet_canny=wide / "controlnet_canny"
+    )
+    assert "it is an inpainting model" in mixed(root=inpainting)
+    assert "is a Stable Diffusion XL model" in mixed(root=xl)
+    shutil.rmtree(small / "text_encoder")
+    shutil.copytree(wide / "text_encoder", small / "text_encoder")
+    assert "takes 32 numbers for a word, its text encoder gives 1024" in mixed(root=small)
+
+
+def test_compiling_asks_for_each_network_once_and_changes_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled, honest = [], torch.nn.Module.compile
+
+    def compile_eagerly(network: torch.nn.Module) -> None:
+        compiled.append(type(network).__name__)
+        # Traces the network as always, but needs no compiler on the machine.
+        honest(network, backend="aot_eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_eagerly)
+    teacher = load(save_tiny(tmp_path))
+    images, t, conditions = inputs()
+    arguments = (teacher.encode(images), t, teacher.embed(["red brick", ""]), conditions, [1.0, 0.7])
+    before = teacher.predict_noise(*arguments)
+    teacher.compile()
+    teacher.compile()
+    error = float((teacher.predict_noise(*arguments) - before).abs().max())
+    print(f"{compiled}: {error:.1e}, tolerance 1e-5")
+    assert compiled == ["UNet2DConditionModel", "ControlNetModel", "ControlNetModel"] and error < 1e-5
 
 
 def test_pixel_teacher_without_vae_or_controlnets(tmp_path: Path) -> None:

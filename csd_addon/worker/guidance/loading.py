@@ -48,8 +48,36 @@ def load_networks(folders: Mapping[str, str], dtype: torch.dtype, use: Sequence[
     places = {name: Path(folders.get(f"controlnet_{name}") or root / f"controlnet_{name}") for name in use}
     controlnets = {name: _controlnet(place, outline, dtype) for name, place in places.items() if place.exists()}
     if root.is_file():
-        return replace(_from_file(root, Path(folders["tokenizer"]), outline, dtype), controlnets=controlnets)
-    return replace(_from_folder(root, Path(folders.get("vae") or root / "vae"), dtype), controlnets=controlnets)
+        networks = _from_file(root, Path(folders["tokenizer"]), outline, dtype)
+    else:
+        networks = _from_folder(root, Path(folders.get("vae") or root / "vae"), dtype)
+    networks = replace(networks, controlnets=controlnets)
+    _require_fit(networks, root, places)
+    return networks
+
+
+def _require_fit(networks: Networks, root: Path, places: Mapping[str, Path]) -> None:
+    """Raise ``JobFailure`` if the parts are of different models: a network would end in a mere mismatch of shapes."""
+    unet, text = networks.unet.config, networks.text_encoder.config.hidden_size
+    if unet.addition_embed_type == "text_time":
+        raise JobFailure("teacher", f"The teacher in {root} is a Stable Diffusion XL model, which is not supported.")
+    channels = networks.vae.config.latent_channels if networks.vae is not None else 3
+    if unet.in_channels != channels:
+        raise JobFailure(
+            "teacher", f"The teacher's part {root / 'unet'} takes {unet.in_channels} channels, its autoencoder gives "
+            f"{channels}: it is an inpainting model, or its parts come from different models.",
+        )  # fmt: skip
+    if unet.cross_attention_dim != text:
+        raise JobFailure(
+            "teacher", f"The teacher's part {root / 'unet'} takes {unet.cross_attention_dim} numbers for a word, its "
+            f"text encoder gives {text}: the two come from different models.",
+        )  # fmt: skip
+    for name, net in networks.controlnets.items():
+        if net.config.cross_attention_dim != text:
+            raise JobFailure(
+                "teacher", f"The ControlNet {places[name]} takes {net.config.cross_attention_dim} numbers for a word, "
+                f"the teacher gives {text}: it is for another model (768 is Stable Diffusion 1.5, 1024 is 2.1).",
+            )  # fmt: skip
 
 
 def _from_folder(root: Path, vae: Path, dtype: torch.dtype) -> Networks:

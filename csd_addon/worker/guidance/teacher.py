@@ -79,6 +79,10 @@ class DiffusionTeacher:
         self._text.to("cpu" if plan.text_on_cpu else self.device)
         if hasattr(self._vae, "enable_gradient_checkpointing"):
             (self._vae.enable_gradient_checkpointing if plan.recompute else self._vae.disable_gradient_checkpointing)()
+        if self._can_tile():
+            (self._vae.enable_tiling if plan.tile else self._vae.disable_tiling)()
+            self._vae.tile_sample_min_size = plan.tile or self._vae.config.sample_size
+            self._vae.tile_latent_min_size = self._vae.tile_sample_min_size // self._scale()
 
     def compile(self) -> None:
         """Let torch compile the UNet and the ControlNets, once: it takes a minute and pays in long runs."""
@@ -91,14 +95,22 @@ class DiffusionTeacher:
     def need(self, *, views: int, rows: int, resolution: int, supersample: int, field_parameters: int) -> Need:
         """What a step of a run takes, from the sizes of the networks that are loaded."""
         widths = (getattr(self._vae.config, "block_out_channels", None) or (0,)) if self._vae is not None else (0,)
-        scale = 2 ** (len(widths) - 1) if self._vae is not None else 1
         networks = [self._unet, self._vae, self._text, *self._controlnets]
         return Need.of(
-            views=views, rows=rows, resolution=resolution, supersample=supersample, latent=resolution // scale,
+            views=views, rows=rows, resolution=resolution, supersample=supersample, latent=resolution // self._scale(),
             element=self.dtype.itemsize, weights=sum(map(_weight, networks)), text_weights=_weight(self._text),
             encoder_width=widths[0], unet_width=self._unet.config.block_out_channels[0],
-            field_parameters=field_parameters,
+            field_parameters=field_parameters, tiles=self._can_tile(),
         )  # fmt: skip
+
+    def _scale(self) -> int:
+        """Pixels of an image for one number of x, along an edge."""
+        widths = getattr(self._vae.config, "block_out_channels", None) if self._vae is not None else None
+        return 2 ** (len(widths) - 1) if widths else 1
+
+    def _can_tile(self) -> bool:
+        # The other kind, AutoencoderTiny, needs little as it is.
+        return type(self._vae).__name__ == "AutoencoderKL"
 
     def held(self) -> int:
         """Bytes of weights that lie on the device now."""
