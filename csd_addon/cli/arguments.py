@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..core.settings import DEPTHS, DEVICES, FRONTS, KEEPS, LOSSES, OVERLAPS, PRESETS, JobSettings
+from ..core.settings import DEPTHS, DEVICES, FRONTS, IMAGES, KEEPS, LOSSES, OVERLAPS, PRESETS, UNWRAPS, JobSettings
 from . import setting_up, teacher
 from .request import Request
 
@@ -37,6 +37,14 @@ def parser(program: str) -> argparse.ArgumentParser:
     _add_file(edit)
     _add_target(edit)
     _add_settings(texture, size=JobSettings.size)
+    texture.add_argument(
+        "--unwrap", default=_DEFAULT["unwrap"], choices=UNWRAPS,
+        help="what makes the UV map where a new one is needed: Blender's Smart UV Project, or the slower xatlas",
+    )  # fmt: skip
+    texture.add_argument(
+        "--images", default=_DEFAULT["images"], choices=IMAGES,
+        help="one image for all materials of an object, or an own one for each of them",
+    )  # fmt: skip
     texture.add_argument("--unseen-map", action="store_true", help="also write an image of what no view saw, in white")
     _add_settings(edit, size=0)
     resume = commands.add_parser("resume", help="continue a cancelled or failed run from its checkpoint")
@@ -81,7 +89,10 @@ def _add_target(command: argparse.ArgumentParser) -> None:
 
 def _add_settings(command: argparse.ArgumentParser, *, size: int) -> None:
     command.add_argument("--uv-map", default=_DEFAULT["uv_map"], metavar="NAME", help="UV layer to bake into")
-    command.add_argument("--teacher", default=_DEFAULT["teacher"], metavar="mini|broad|sd15|FOLDER|FILE")
+    command.add_argument(
+        "--teacher", default=_DEFAULT["teacher"], metavar="auto|mini|broad|sd15|FOLDER|FILE",
+        help="auto: the bundled one, mini or broad, that knows the words",
+    )  # fmt: skip
     command.add_argument("--lora", default=_DEFAULT["lora"], metavar="FILE[:WEIGHT]", help="merged into the teacher")
     command.add_argument("--preset", default=_DEFAULT["preset"], choices=tuple(PRESETS))
     command.add_argument("--loss", default=_DEFAULT["loss"], choices=LOSSES)

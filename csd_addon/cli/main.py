@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..core.settings import JobSettings
+from ..core.settings import AUTO_TEACHER, JobSettings
 from ..jobs.folder import read_json
 from ..runtime import catalogue
 from ..runtime.errors import DownloadFailed, RuntimeMissing, TeacherMissing
@@ -124,7 +124,8 @@ def _run_and_tell(request: Request, screen: _Screen) -> int:
 def _run(request: Request, screen: _Screen) -> int:
     """Set up what is missing, then carry out ``request``."""
     paths = Paths(default_base())
-    catalogue.find_teacher(request.settings.teacher, paths)
+    if request.settings.teacher != AUTO_TEACHER:
+        catalogue.find_teacher(request.settings.teacher, paths)
     created = _require_writable(Path(request.output))
     try:
         python = session.worker_python(paths, screen.setup)

@@ -15,11 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from .words import uncontradicted
+from .words import uncontradicted, words_of
 
 Schedule = tuple[float, float, float, float]
 
-KINDS = ("texture", "edit")
+# The name that stands for whichever bundled teacher knows most of the words (``ui.choosing``).
+AUTO_TEACHER = "auto"
+KINDS = ("texture", "edit", "diagnosis")
 KEEPS = ("auto", "pattern", "nothing")
 LOSSES = ("csd", "sds")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -29,6 +31,10 @@ FRONTS = {"front": 0.0, "right": 90.0, "back": 180.0, "left": 270.0}
 DEPTHS = ("auto", "8", "16")
 # What becomes of texels that several faces share.
 OVERLAPS = ("first", "average", "new")
+# How an object without (usable) UVs gets them.
+UNWRAPS = ("smart", "xatlas")
+# How many images a new texture of an object of several materials has.
+IMAGES = ("one", "material")
 SIZE_RANGE = (64, 8192)
 ITERATION_RANGE = (0, 100_000)
 STRENGTH_RANGE = (0.0, 1.0)
@@ -54,18 +60,22 @@ def at(schedule: Schedule, progress: float) -> float:
 class JobSettings:
     """What the artist chose. Empty text and 0 iterations mean: as the preset and the teacher prefer.
 
-    kind: "texture" for a new texture, "edit" for a change of the one that is there.
+    kind: "texture" for a new texture, "edit" for a change of the one that is there, "diagnosis" to compare losses
+    (``core.diagnosis``).
     prompt, negative: what a new texture should show and should not.
     target, remove: what an edited texture should show, and what it shows now and should lose. strength: 0 .. 1.
     mask: where an edit may change something, empty for everywhere (``scene.mask``). keep: one of ``KEEPS``, whether an
     edit keeps the source's pattern (``core.edit``).
-    preset: a key of ``PRESETS``. teacher: "mini", "broad", "sd15", a folder or a .safetensors file. lora: a file to be
-    merged into the teacher's UNet, ``FILE`` or ``FILE:WEIGHT``, empty for none. device: one of ``DEVICES``.
+    preset: a key of ``PRESETS``. teacher: "auto" for the bundled one that knows the words, "mini", "broad", "sd15", a
+    folder or a .safetensors file. lora: a file to be merged into the teacher's UNet, ``FILE`` or ``FILE:WEIGHT``, empty
+    for none. device: one of ``DEVICES``.
     iterations: optimisation steps. size: edge of the image in pixels; 0 for an edit: as the source.
     depth: one of ``DEPTHS``, bits of a channel; auto: as the source for an edit, else 8. margin: texels around each
     chart; 0: as many as the image's size asks for (``atlas.margin_width``).
     overlaps: one of ``OVERLAPS``, for a new texture: where faces share texels the first one gives the colour, or all of
     them their mean, or the object gets a new UV map without overlaps.
+    unwrap: one of ``UNWRAPS``, where it gets a new UV map: Blender's Smart UV Project, or xatlas beside the worker.
+    images: one of ``IMAGES``, for a new texture: one image for the object, or each of its materials has its own.
     unseen_map: whether a new texture comes with an image that shows in white what no view saw.
     seed: 0 .. 2**31 - 1. uv_map: name of the UV layer, empty for the active one. loss: one of ``LOSSES``.
     front: a key of ``FRONTS``, for the view words of teachers that know them.
@@ -82,7 +92,7 @@ class JobSettings:
     mask: str = ""
     keep: str = "auto"
     preset: str = "balanced"
-    teacher: str = "mini"
+    teacher: str = AUTO_TEACHER
     lora: str = ""
     device: str = "auto"
     iterations: int = 0
@@ -90,6 +100,8 @@ class JobSettings:
     depth: str = "auto"
     margin: int = 0
     overlaps: str = "first"
+    unwrap: str = "smart"
+    images: str = "one"
     unseen_map: bool = False
     seed: int = 0
     uv_map: str = ""
@@ -107,6 +119,8 @@ class JobSettings:
         _in_choices("front", self.front, tuple(FRONTS))
         _in_choices("depth", self.depth, DEPTHS)
         _in_choices("overlaps", self.overlaps, OVERLAPS)
+        _in_choices("unwrap", self.unwrap, UNWRAPS)
+        _in_choices("images", self.images, IMAGES)
         _in_range("margin", self.margin, MARGIN_RANGE)
         if self.kind == "texture" or self.size:
             _in_range("size", self.size, SIZE_RANGE)
@@ -118,7 +132,7 @@ class JobSettings:
 
     def _check_words(self) -> None:
         _in_choices("kind", self.kind, KINDS)
-        if self.kind == "texture" and not self.prompt.strip():
+        if self.kind != "edit" and not self.prompt.strip():
             raise ValueError("The prompt is empty: write what the texture should show, for example 'red brick'.")
         if self.kind == "edit" and not self.target.strip():
             raise ValueError("The target is empty: write what the texture should show, for example 'blue brick'.")
@@ -142,7 +156,8 @@ class Recipe:
 
     Guidance (method.md, section 2): w1, w2, kappa, weighting ("sigma2" or "uniform"), t_min and t_max as shares
     of the teacher's steps, sds_weight in the paper's convention, control_depth and control_canny scales; noise_share
-    (0..1) of the noise's variance sticks to the surface, in cubes of which noise_cells make the ball's radius.
+    (0..1) of the noise's variance sticks to the surface, in cubes of which noise_cells make the ball's radius;
+    negative holds unless the prompt has a word of negative_unless.
     Views: whether prompts get view words, and from which azimuth these count; image size, samples per pixel edge,
     views per step, size of the pool, whether cameras go below the horizon, ranges of elevation, field
     of view and fill (share of the image that the unit ball spans), share and fill of close-ups.
@@ -170,6 +185,7 @@ class Recipe:
     negative: str = (
         "oversaturated color, ugly, tiling, low quality, noisy, shadow, harsh lighting, specular highlights, blurry"
     )
+    negative_unless: str = ""
     view_words: bool = True
     front: float = 0.0
     close_up_words: str = "close-up"
@@ -224,9 +240,13 @@ def resolve(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
     recipe = PRESETS[settings.preset]
     for layer in layers(settings, preferences):
         recipe = overlaid(recipe, layer)
-    # A default never argues with the artist: "plain" is no negative of "plain blue".
-    negative = settings.negative or uncontradicted(recipe.negative, settings.prompt)
-    return by_hand(replace(recipe, negative=negative), settings)
+    return by_hand(replace(recipe, negative=settings.negative or _default_negative(recipe, settings.prompt)), settings)
+
+
+def _default_negative(recipe: Recipe, prompt: str) -> str:
+    """The default negative. It never argues with the artist: "plain" is no negative of "plain blue"."""
+    contradicted = set(words_of(prompt)) & set(words_of(recipe.negative_unless))
+    return "" if contradicted else uncontradicted(recipe.negative, prompt)
 
 
 def layers(settings: JobSettings, preferences: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:

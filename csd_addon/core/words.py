@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # Words that carry no picture.
 STOP_WORDS = frozenset("a an and at by for from in into is it of on or over that the this to under with".split())
@@ -20,6 +21,12 @@ COLOR_WORDS = frozenset(
 def words_of(text: str) -> list[str]:
     """The words of ``text`` in lower case and in order; digits and signs are left out."""
     return re.findall(r"[^\W\d_]+", text.lower())
+
+
+def unknown_words(text: str, vocabulary: Iterable[str]) -> list[str]:
+    """Words of ``text`` that are not in a teacher's ``vocabulary``, in order, each once."""
+    known = {word for entry in vocabulary for word in words_of(entry)}
+    return list(dict.fromkeys(w for w in words_of(text) if w not in known and w not in STOP_WORDS))
 
 
 def uncontradicted(negative: str, prompt: str) -> str:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import bpy
 
+from ..core.images import image_file
 from ..core.pieces import Pieces, to_the_end
 from ..core.settings import JobSettings
-from ..core.udim import tile_file, tiles_of
 from ..jobs.folder import JobFolder, new_folder
 from ..jobs.job import Job
 from ..jobs.process import WorkerProcess, program_folder, worker_command
@@ -28,12 +28,12 @@ from ..runtime import catalogue, installed
 from ..runtime.errors import RuntimeMissing, TeacherMissing
 from ..runtime.named import named_python
 from ..runtime.paths import Paths, default_base
-from ..scene.load_image import load_image
-from ..scene.material import apply_texture
 from ..scene.original import put_edit, writing_edit
 from ..scene.preview import Preview, hide_previews, show_preview
 from ..scene.unwrap import put_layer, take_layer
+from .choosing import settled
 from .preparing import Task, begin, write_job
+from .putting import Place, put_texture
 
 # Tests run the whole road without torch by setting this variable to "fake" (worker/fake.py).
 FAKE_VARIABLE = "CSD_TEXTURE_WORKER"
@@ -50,8 +50,9 @@ def prepare(obj: bpy.types.Object, settings: JobSettings, folder: JobFolder) -> 
     An object without usable UVs is unwrapped, and gets that layer together with the texture. Raises ``ValueError`` with
     one sentence on bad input, ``TeacherMissing`` if the teacher is not there.
     """
-    teacher = teacher_folders(settings.validate().teacher)
-    task, rest = begin(obj, settings, folder)
+    settings = settled(settings.validate())
+    teacher = teacher_folders(settings.teacher)
+    task, rest = begin(obj, settings, folder, _interpreter)
     to_the_end(rest)
     write_job(task, teacher)
     return task
@@ -63,10 +64,12 @@ def start(obj: bpy.types.Object, settings: JobSettings) -> tuple[Task, Job]:
     The window does not wait: pixels are read and files written by the first polls of the job. What is refused then
     fails the job.
     """
-    folder = new_folder(Paths(default_base()).jobs)
+    paths = Paths(default_base())
+    folder = new_folder(paths.diagnoses if settings.kind == "diagnosis" else paths.jobs)
     try:
-        teacher = teacher_folders(settings.validate().teacher)
-        task, rest = begin(obj, settings, folder)
+        settings = settled(settings.validate())
+        teacher = teacher_folders(settings.teacher)
+        task, rest = begin(obj, settings, folder, _interpreter)
         # At once, or the history meets a folder without it.
         write_job(task, teacher)
         first = _or_nothing(rest, folder)
@@ -119,34 +122,35 @@ def show(task: Task, image: Path) -> bool:
     """Show the preview in the file ``image`` on the task's object; returns whether it is to be seen."""
     obj = task.key.find()
     slots = task.edited.slots if task.edited and task.edited.uid else None
-    preview = Preview(image, task.settings.uv_map, str(task.folder.path), slots, task.uvs)
-    return obj is not None and show_preview(obj, preview)
+    parts = [(image_file(image, k), own.slots) for k, own in enumerate(task.images)] or [(image, slots)]
+    previews = (Preview(file, task.settings.uv_map, str(task.folder.path), own, task.uvs) for file, own in parts)
+    return obj is not None and show_preview(obj, *previews)
 
 
-def finish(task: Task, result: Path, *, file: Path | None) -> list[str]:
+def finish(task: Task, result: Path, *, place: Place | None) -> list[str]:
     """Put the finished texture on the object's material in place of the preview; returns notes for the artist.
 
-    file: where the image is to lie, without suffix; None packs it into the .blend. Raises ``ValueError`` if the object
-    is gone or the image can't be read, ``OSError`` if the file can't be written; then the object is as it was.
+    place: of its images; None packs them into the .blend. Raises ``ValueError`` if the object is gone or an image can't
+    be read, ``OSError`` if a file can't be written; then the object is as it was.
     """
-    return to_the_end(finishing(task, result, file=file))
+    return to_the_end(finishing(task, result, place=place))
 
 
-def finishing(task: Task, result: Path, *, file: Path | None) -> Pieces[list[str]]:
+def finishing(task: Task, result: Path, *, place: Place | None) -> Pieces[list[str]]:
     """``finish`` in pieces: the last one puts the texture up, the others change nothing in Blender."""
     written = None
     if task.edited:
         _require_object(task, result)
-        place = file or result.with_suffix("")
-        written = yield from writing_edit(task.edited, result, task.settings, place)
+        file = place(task.key.name, "edit") if place else result.with_suffix("")
+        written = yield from writing_edit(task.edited, result, task.settings, file)
     hide_previews()
     obj = _require_object(task, result)
     added = task.uvs is not None and put_layer(obj, task.settings.uv_map, task.uvs)
     try:
         if written:
-            notes = put_edit(obj, task.edited, written, task.settings, str(task.folder.path), pack=file is None)
+            notes = put_edit(obj, task.edited, written, task.settings, str(task.folder.path), pack=place is None)
         else:
-            notes = _put_texture(obj, task, result, file)
+            notes = put_texture(obj, task, result, place)
     except (ValueError, OSError):
         if added:
             take_layer(obj, task.settings.uv_map)
@@ -159,42 +163,6 @@ def _require_object(task: Task, result: Path) -> bpy.types.Object:
     if obj is None:
         raise ValueError(f"The object '{task.key.name}' is gone; its texture is kept in {result}.")
     return obj
-
-
-def _put_texture(obj: bpy.types.Object, task: Task, result: Path, file: Path | None) -> list[str]:
-    name = f"{obj.name}_basecolor"
-    path, tiles = result, tiles_of(result)
-    if file:
-        path = file.with_name(file.name + result.suffix)
-        _copy_tiles(result, path)
-    unseen = _put_unseen_map(task.folder, file)
-    image = load_image(path, name, pack=file is None, tiles=tiles)
-    notes = apply_texture(obj, image, task.settings.uv_map, job=str(task.folder.path))
-    # An earlier texture of this object had the name until now.
-    image.name = name
-    return [*notes, *unseen]
-
-
-def _put_unseen_map(folder: JobFolder, file: Path | None) -> list[str]:
-    """Lay the map of what no view saw beside ``file``; a note that says where it is, none if there is no map."""
-    path = folder.unseen
-    if not tiles_of(path):
-        return []
-    if file:
-        path = file.with_name(f"{file.name}_unseen.png")
-        _copy_tiles(folder.unseen, path)
-    shown = path if tiles_of(path) == [0] else tile_file(path, "<UDIM>")
-    return [f"What no view saw is white in {shown}; there the texture was filled from what was seen."]
-
-
-def _copy_tiles(source: Path, path: Path) -> None:
-    """Copy the image ``source`` with all its tiles to ``path``, aside first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for tile in tiles_of(source):
-        target = tile_file(path, tile)
-        aside = target.with_name(target.name + ".part")
-        shutil.copyfile(tile_file(source, tile), aside)
-        os.replace(aside, target)
 
 
 def teacher_folders(name: str) -> dict[str, str]:
@@ -226,12 +194,16 @@ def worker_python() -> Path:
     return found.python
 
 
+def _interpreter() -> Path:
+    """The worker's Python; of the tests' worker, which needs no runtime, this one."""
+    return Path(sys.executable) if is_fake() else worker_python()
+
+
 def shared_worker(folder: JobFolder) -> WorkerProcess:
     """The warm worker, or a new one whose log goes into ``folder``."""
     global _worker
     if _worker is None or _worker.exit_code() is not None:
-        python = Path(sys.executable) if is_fake() else worker_python()
-        command = worker_command(python, Paths(default_base()).cache / "pycache")
+        command = worker_command(_interpreter(), Paths(default_base()).cache / "pycache")
         _worker = WorkerProcess(
             [*command, *(["--fake"] if is_fake() else [])], log=folder.log, cwd=program_folder()
         )  # fmt: skip

@@ -16,6 +16,7 @@ from ..jobs.folder import read_json
 from ..runtime import catalogue
 from ..runtime.errors import TeacherMissing
 from ..runtime.paths import Paths, default_base
+from .choosing import teacher_of
 
 _GUIDANCE = ("w1", "w2", "kappa", "t_min", "t_max")
 _VIEWS = ("elevation", "close_up_share", "view_words")
@@ -118,7 +119,7 @@ def _ends(name: str, value: Any) -> Any:
 def recipe_of(scene: bpy.types.Scene) -> Recipe:
     """The numbers that a run with the scene's preset and teacher has by itself; the preset's where there is none."""
     kind = scene.csd.mode.lower()
-    settings = JobSettings(kind=kind, preset=scene.csd.preset, teacher=scene.csd.teacher, target="x", prompt="x")
+    settings = JobSettings(kind=kind, preset=scene.csd.preset, teacher=teacher_of(scene.csd), target="x", prompt="x")
     try:
         root = catalogue.find_teacher(settings.teacher, Paths(default_base())).root
         preferences = read_json(root / "csd.json") if (root / "csd.json").is_file() else {}

@@ -16,6 +16,7 @@ import bpy
 from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
+from ..core.settings import AUTO_TEACHER
 from ..runtime import catalogue
 from ..runtime.errors import TeacherMissing
 from ..runtime.named import named_python
@@ -23,6 +24,7 @@ from ..runtime.paths import Paths, default_base
 from ..scene.base_color import find_shader, linked
 from ..scene.material import shared_materials
 from . import driver, runtime_page, setting_up
+from .choosing import teacher_of
 from .preparing import is_linked
 
 Remedy = Callable[[bpy.types.UILayout], Any]
@@ -46,6 +48,12 @@ class Obstacle:
 def find(context: bpy.types.Context) -> Obstacle | None:
     """The first thing that stands in the way of the scene's mode on the active object, or None."""
     checks = (_object, _runtime, _teacher, _words, _uv_map, _mask, _source, _materials, _output, _last_click)
+    return next((found for check in checks if (found := check(context, context.scene.csd))), None)
+
+
+def find_for_diagnosis(context: bpy.types.Context) -> Obstacle | None:
+    """The first thing that stands in the way of a comparison of losses on the active object, or None."""
+    checks = (_object, _runtime, _teacher, _new_words, _last_click)
     return next((found for check in checks if (found := check(context, context.scene.csd))), None)
 
 
@@ -101,8 +109,9 @@ def _runtime(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> O
 
 
 def _teacher(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Obstacle | None:
-    problem = teacher_problem(settings.teacher)
-    return problem and Obstacle(problem, _setting("teacher", "mini", marked("Use the Bundled Teacher"), "FILE_REFRESH"))
+    problem = teacher_problem(teacher_of(settings))
+    remedy = _setting("teacher", AUTO_TEACHER, marked("Use the Bundled Teacher"), "FILE_REFRESH")
+    return problem and Obstacle(problem, remedy)
 
 
 def _words(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Obstacle | None:
@@ -116,6 +125,14 @@ def _words(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Obs
     if settings.target.lower().split() == settings.remove.lower().split():
         return Obstacle(translated("Target and Remove say the same, so there is nothing to change."))
     return None
+
+
+def _new_words(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Obstacle | None:
+    if settings.mode == "TEXTURE":
+        return _words(context, settings)
+    return Obstacle(
+        translated("Losses are compared on new textures, which have a prompt, not on an edit."), _new_texture
+    )
 
 
 def _uv_map(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Obstacle | None:
@@ -149,11 +166,8 @@ def _source(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Ob
         return None
     return Obstacle(
         translated("'{}' has no texture to edit yet: its base colour is plain.").format(context.object.name),
-        lambda layout: _set(
-            layout.operator("wm.context_set_enum", text="Make a New Texture", icon="TEXTURE"),
-            data_path="scene.csd.mode", value="TEXTURE",
-        ),
-    )  # fmt: skip
+        _new_texture,
+    )
 
 
 def _materials(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Obstacle | None:
@@ -237,7 +251,8 @@ def _about(context: bpy.types.Context) -> object:
     obj, settings = context.object, context.scene.csd
     mesh = obj.data if obj and obj.type == "MESH" else None
     counts = (len(mesh.vertices), len(mesh.polygons), tuple(mesh.uv_layers.keys())) if mesh else ()
-    words = tuple(str(getattr(settings, name)) for name in ("mode", "prompt", "target", "mask", "uv_map", "teacher"))
+    names = ("mode", "prompt", "target", "mask", "uv_map", "images", "teacher")
+    words = tuple(str(getattr(settings, name)) for name in names)
     return obj and obj.session_uid, counts, tuple(m.type for m in obj.modifiers) if obj else (), words
 
 
@@ -246,6 +261,14 @@ def _setting(name: str, value: str, text: str, icon: str) -> Remedy:
     return lambda layout: _set(
         layout.operator("wm.context_set_string", text=text, icon=icon), data_path=f"scene.csd.{name}", value=value
     )
+
+
+def _new_texture(layout: bpy.types.UILayout) -> None:
+    """A button that makes a new texture what the panel asks for."""
+    _set(
+        layout.operator("wm.context_set_enum", text="Make a New Texture", icon="TEXTURE"),
+        data_path="scene.csd.mode", value="TEXTURE",
+    )  # fmt: skip
 
 
 def _set(operator: bpy.types.OperatorProperties, **values: object) -> None:

@@ -9,6 +9,7 @@ from ..scene.base_color import find_shader, follow
 from ..scene.compare import shows_before
 from ..scene.material import carries_texture, is_edited
 from . import obstacles, presets, session
+from .choosing import teacher_of
 from .progress import draw_queue, draw_running, draw_sentence, status_text
 
 
@@ -110,9 +111,14 @@ def _draw_seed(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) ->
 
 def _draw_teacher(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
     layout.separator(factor=0.5)
-    ready = not obstacles.teacher_problem(settings.teacher)
+    name = teacher_of(settings)
+    ready = not obstacles.teacher_problem(name)
     layout.prop(settings, "teacher", icon="CHECKMARK" if ready else "ERROR")
-    if settings.teacher not in catalogue.BUNDLED:
+    if name != settings.teacher:
+        aside = layout.row()
+        aside.alignment, aside.active = "RIGHT", False
+        aside.label(text=translated("For these words: {}").format(name), translate=False)
+    if name not in catalogue.BUNDLED:
         layout.prop(settings, "lora", placeholder="style.safetensors:0.8")
     layout.prop(settings, "device")
 
@@ -156,7 +162,8 @@ def _draw_last(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
             draw_sentence(box, context, note, "INFO", start=start)
     if any(item.status in ("failed", "cancelled") for item in told):
         row = box.row(align=True)
-        row.operator("csd.resume", icon="PLAY")
+        if session.can_resume():
+            row.operator("csd.resume", icon="PLAY")
         row.operator("csd.copy_log", icon="COPYDOWN")
 
 

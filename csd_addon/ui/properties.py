@@ -14,6 +14,7 @@ from ..core.settings import (
     DEPTHS,
     DEVICES,
     FRONTS,
+    IMAGES,
     ITERATION_RANGE,
     KEEPS,
     LOSSES,
@@ -22,6 +23,7 @@ from ..core.settings import (
     PRESETS,
     SIZE_RANGE,
     STRENGTH_RANGE,
+    UNWRAPS,
     JobSettings,
 )
 from .guidance import CSD_PG_guidance, expert
@@ -57,6 +59,17 @@ _OVERLAP_TIPS = {
     "first": "The first face that shows a texel gives it its colour",
     "average": "A texel gets the mean of all faces that show it",
     "new": "The object gets a new UV map in which no faces overlap; its own stays as it is",
+}
+
+_UNWRAP_NAMES = {"smart": "Smart UV Project", "xatlas": "xatlas"}
+_UNWRAP_TIPS = {
+    "smart": "Blender's own, in less than a second",
+    "xatlas": "Less stretch and fewer islands; takes seconds to minutes, and Blender's own stands in if it fails",
+}
+_IMAGES_NAMES = {"one": "One for All", "material": "One per Material"}
+_IMAGES_TIPS = {
+    "one": "All materials of the object show one image",
+    "material": "Each material of the object gets an image of its own, so their UVs may lie on each other",
 }
 
 
@@ -102,8 +115,8 @@ class SettingsMixin:
     )
     teacher: StringProperty(
         name="Teacher", default=_DEFAULT["teacher"],
-        description="The image model that guides the texture: mini or broad (bundled: few words or many), sd15, "
-        "or a folder in diffusers layout",
+        description="The image model that guides the texture: auto (the bundled one that knows the words), "
+        "mini or broad (bundled: few words or many), sd15, or a folder in diffusers layout",
     )
     lora: StringProperty(
         name="LoRA", default=_DEFAULT["lora"],
@@ -133,6 +146,14 @@ class SettingsMixin:
         name="Overlaps", default=_DEFAULT["overlaps"],
         items=[(n, _OVERLAP_NAMES[n], _OVERLAP_TIPS[n]) for n in OVERLAPS],
         description="What a new texture does where faces share texels (mirrored or overlapping UVs)",
+    )
+    unwrap: EnumProperty(
+        name="Unwrap", default=_DEFAULT["unwrap"], items=[(n, _UNWRAP_NAMES[n], _UNWRAP_TIPS[n]) for n in UNWRAPS],
+        description="What makes the UV map where the object needs a new one",
+    )
+    images: EnumProperty(
+        name="Images", default=_DEFAULT["images"], items=[(n, _IMAGES_NAMES[n], _IMAGES_TIPS[n]) for n in IMAGES],
+        description="How many images a new texture of an object of several materials has",
     )
     unseen_map: BoolProperty(
         name="Map of the Unseen", default=_DEFAULT["unseen_map"],
@@ -221,6 +242,10 @@ class CSD_PG_settings(SettingsMixin, bpy.types.PropertyGroup):
     copy_shared: BoolProperty(
         name="Copy If Shared",
         description="Give the object its own copy of a material that other objects use too; they keep theirs",
+    )
+    diagnosis_steps: IntProperty(
+        name="Steps of Each", default=100, min=10, max=ITERATION_RANGE[1],
+        description="Optimisation steps of each of the textures that are compared",
     )
     guidance: PointerProperty(type=CSD_PG_guidance)
 

@@ -64,16 +64,23 @@ class Diagnosis(TextureRun):
         for index, variant in enumerate(diagnosis.VARIANTS):
             with self._phase(variant.name, f"Run {index + 1} of {len(diagnosis.VARIANTS)}: {variant.title}"):
                 synthesis = self._optimized(variant, index)
-            if self.control.cancel:
+            # Runs of unequal length can't be compared, so to stop is to cancel.
+            if self.control.asked:
                 return self._emit(Cancelled(synthesis.iteration))
             pictures[variant.name] = self._pictures(synthesis)
             outcomes[variant.name] = self._outcome(synthesis, pictures[variant.name])
         self._write(outcomes, pictures)
 
+    def warn(self, sentence: str) -> None:
+        """Tell the artist once, not in each run again."""
+        if sentence not in self.warnings:
+            super().warn(sentence)
+
     def _optimized(self, variant: Variant, index: int) -> Synthesis:
         recipe, negative = recipe_of(self.recipe, variant, self.settings.negative)
         synthesis = Synthesis(
-            self.teacher, self.pool, recipe, prompt=self.settings.prompt, negative=negative, loss=variant.loss,
+            self.teacher, self.pool, recipe, prompt=self.understood(self.settings.prompt),
+            negative=self.understood(negative), loss=variant.loss,
             generator=torch.Generator().manual_seed(self.settings.seed),
         )  # fmt: skip
         self._fit(synthesis)
@@ -83,6 +90,8 @@ class Diagnosis(TextureRun):
 
     def _tell(self, synthesis: Synthesis, index: int) -> None:
         """Progress over all runs."""
+        while synthesis.notes:
+            self.warn(synthesis.notes.pop(0))
         now, of = time.monotonic(), synthesis.recipe.iterations
         if now - self._spoke < PROGRESS_PERIOD:
             return
@@ -127,7 +136,7 @@ class Diagnosis(TextureRun):
         """The noise that the teacher predicts with the prompt and without."""
         x_t = score.add_noise(x, noise, self.teacher.alphas_cumprod[t])
         conditions = synthesis.conditions(views)
-        texts = ([self.settings.prompt] * len(views), [""] * len(views))
+        texts = ([self.understood(self.settings.prompt)] * len(views), [""] * len(views))
         return [
             self.teacher.predict_noise(x_t, t, synthesis.embed(words), conditions, [1.0] * len(conditions))
             for words in texts

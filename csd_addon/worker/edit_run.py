@@ -50,8 +50,8 @@ class EditRun(TextureRun):
         pool = [show_source(view, self.texture, edge) for view in self.views(surface, interest)]
         self._sketches = {n: _sketch(c, self.normalization) for n, c in self.texture.canvases.items()}
         return Editing(
-            self.teacher, pool, self.recipe, target=self.settings.target, remove=self.settings.remove,
-            loss=self.settings.loss, generator=self.generator,
+            self.teacher, pool, self.recipe, target=self.understood(self.settings.target),
+            remove=self.understood(self.settings.remove), loss=self.settings.loss, generator=self.generator,
         )  # fmt: skip
 
     def resolve(self, preferences: dict[str, Any]) -> Recipe:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..core.checks import SHARED
+from ..core.checks import SHARED, sharing
+from ..core.images import STEP, image_of, parts, picture_file
 from ..core.mesh import MeshData, Normalization
 from ..core.report import Report, quarters
 from ..core.settings import JobSettings, Recipe, resolve
-from ..core.udim import layout, parts, tile_file
 from ..jobs.folder import JobFolder, read_json, write_json
 from ..protocol import Cancelled, Done, Phase, Preview, Progress, Warning
 from .bake import bake, build_atlas
@@ -31,8 +31,8 @@ from .control import Control, JobFailure
 from .device import choose_device, peak_memory_mb
 from .guidance.preferences import read_preferences
 from .guidance.teacher import DiffusionTeacher
-from .guidance.vocabulary import told_unknown
-from .measure import Filling, measure, unseen_texels
+from .guidance.vocabulary import in_known_words, told_unknown
+from .measure import Filling, measure, shares, unseen_texels
 from .memory import fit, free_bytes
 from .pacing import Pacing
 from .pictures import write_pictures
@@ -48,13 +48,6 @@ from .write_png import write_map, write_png
 PROGRESS_PERIOD = 0.5
 PREVIEW_SIZE = 512
 
-# What the artist is told about texels of several faces.
-_SHARED_TEXELS = {
-    "first": "the first of them gives the colour (Overlaps can average them, or make a new UV map)",
-    "average": "each shows the mean of them all",
-    "new": "the first of them gives the colour, for the new UV map has overlaps too",
-}
-
 
 class TextureRun:
     """The phases of one job and the state that they share."""
@@ -63,6 +56,7 @@ class TextureRun:
     settings: JobSettings
     mesh: MeshData
     normalization: Normalization
+    materials: list[str]
     teacher: DiffusionTeacher
     recipe: Recipe
     generator: torch.Generator
@@ -116,16 +110,16 @@ class TextureRun:
     def prepare(self, surface: Surface) -> Synthesis:
         """Render the views and set the loop up."""
         pool = list(self.views(surface))
-        self.meshes = parts(self.mesh, *layout(self.mesh.corner_uvs))
-        if len(self.meshes) > 1:
-            self.warn(f"The UV map lies on {len(self.meshes)} UDIM tiles: each gets an image of its own.")
+        self.meshes = parts(self.mesh)
+        if tiles := {number % STEP for number in self.meshes} - {0}:
+            self.warn(f"The UV map lies on {len(tiles)} UDIM tiles: each gets an image of its own.")
         self._preview_atlases = {
             number: build_atlas(mesh, self.normalization, (PREVIEW_SIZE, PREVIEW_SIZE), samples=1)
             for number, mesh in self.meshes.items()
         }
         return Synthesis(
-            self.teacher, pool, self.recipe, prompt=self.settings.prompt, negative=self.recipe.negative,
-            loss=self.settings.loss, generator=self.generator,
+            self.teacher, pool, self.recipe, prompt=self.understood(self.settings.prompt),
+            negative=self.understood(self.recipe.negative), loss=self.settings.loss, generator=self.generator,
         )  # fmt: skip
 
     def resolve(self, preferences: dict[str, Any]) -> Recipe:
@@ -136,13 +130,17 @@ class TextureRun:
         """All words that the teacher should know."""
         return f"{self.settings.prompt} {self.settings.negative}"
 
+    def understood(self, text: str) -> str:
+        """``text`` in the teacher's words."""
+        return in_known_words(self.teacher.root, text)
+
     def preview(self, synthesis: Synthesis) -> dict[int, np.ndarray]:
-        """By tile (S, S, 3) sRGB-encoded, the texture as it is now."""
+        """By picture (S, S, 3) sRGB-encoded, the texture as it is now."""
         return {number: bake(synthesis.field, atlas)[0] for number, atlas in self._preview_atlases.items()}
 
     def bake(self, synthesis: Synthesis) -> tuple[Path, dict[str, Any]]:
         """Write the finished texture; returns its path and its figures."""
-        size, depth, written, fillings = self.settings.size, _depth(self.settings), {}, []
+        size, depth, written, fillings = self.settings.size, _depth(self.settings), {}, {}
         all_seen = Seen.of(synthesis.pool, self.mesh, self.recipe.resolution)
         seen = {number: SeenFaces(all_seen, directions(mesh)) for number, mesh in self.meshes.items()}
         for number, mesh in self.meshes.items():
@@ -151,24 +149,27 @@ class TextureRun:
             atlas = build_atlas(mesh, self.normalization, (size, size), average=average)
             exact = 0.5 / (2**depth - 1)
             image, _ = bake(synthesis.field, atlas, self.settings.margin, seen[number], exact)
-            written[number] = write_png(tile_file(self.folder.basecolor, number), image, depth=depth)
+            written[number] = write_png(picture_file(self.folder.basecolor, number), image, depth=depth)
             unseen = unseen_texels(atlas, seen[number])
-            fillings.append(Filling.of(atlas, unseen))
+            fillings[number] = Filling.of(atlas, unseen)
             if self.settings.unseen_map:
-                write_map(tile_file(self.folder.unseen, number), unseen)
-        self.warn_of_overlap(max(filling.overlap for filling in fillings))
-        figures = measure(synthesis.field, self.meshes, self.normalization, written, fillings, seen)
+                write_map(picture_file(self.folder.unseen, number), unseen)
+        self.warn_of_overlap(max(filling.overlap for filling in fillings.values()))
+        figures = measure(synthesis.field, self.meshes, self.normalization, written, [*fillings.values()], seen)
+        figures["images"] = [self._image_figures(k, fillings) for k in range(len(self.materials))]
         if self.settings.unseen_map:
-            figures["unseen_map"] = [tile_file(self.folder.unseen, number).name for number in written]
+            figures["unseen_map"] = [picture_file(self.folder.unseen, number).name for number in written]
         return self.folder.basecolor, figures
+
+    def _image_figures(self, image: int, fillings: Mapping[int, Filling]) -> dict[str, Any]:
+        own = [number for number in fillings if image_of(number) == image]
+        files = [picture_file(self.folder.basecolor, number).name for number in own]
+        return {"material": self.materials[image], "files": files, **shares([fillings[number] for number in own])}
 
     def warn_of_overlap(self, overlap: float) -> None:
         """Say it when faces share texels."""
         if overlap > SHARED:
-            self.warn(
-                f"{overlap:.0%} of the texels are shared by several faces (mirrored or overlapping UVs): "
-                f"{_SHARED_TEXELS[self.settings.overlaps if self.settings.kind == 'texture' else 'first']}."
-            )
+            self.warn(sharing(overlap, self.settings, several_materials=self._several_materials))
 
     def views(self, surface: Surface, interest: np.ndarray | None = None) -> Iterator[PooledView]:
         """The pool, one by one; ends early when the job is cancelled. interest: see ``sample_pool``."""
@@ -187,8 +188,10 @@ class TextureRun:
             job = read_json(self.folder.job)
             self.settings = JobSettings.from_json(job["settings"]).validate()
             self.mesh = MeshData.load(self.folder.mesh)
+            self.materials = _materials(job, self.mesh)
         except ValueError as error:
             raise JobFailure("input", str(error)) from error
+        self._several_materials = job.get("materials", 1) != 1
         # Loose vertices may lie anywhere; only what has faces is looked at.
         self.normalization = Normalization.of(self.mesh.positions[np.unique(self.mesh.triangles)])
         return job
@@ -260,7 +263,7 @@ class TextureRun:
         with contextlib.suppress(PermissionError):
             self._shown = self.preview(synthesis)
             for number, image in self._shown.items():
-                write_png(tile_file(path, number), image, effort=1)
+                write_png(picture_file(path, number), image, effort=1)
             self._emit(Preview(str(path)))
         self._pacing.shown(began, time.monotonic())
 
@@ -276,6 +279,19 @@ class TextureRun:
         self._emit(Phase(name, detail))
         yield
         self.seconds[name] = time.monotonic() - began
+
+
+def _materials(job: dict[str, Any], mesh: MeshData) -> list[str]:
+    """The material of each image; none where one image serves all. Raises ``ValueError`` if they don't fit the mesh."""
+    if mesh.image is None:
+        return []
+    try:
+        names = [str(image["material"]) for image in job["images"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError("The job does not say which materials its images are for.") from error
+    if set(np.unique(mesh.image).tolist()) - {-1} != set(range(len(names))):
+        raise ValueError(f"The job names {len(names)} images, and the faces of its mesh show others.")
+    return names
 
 
 def _depth(settings: JobSettings) -> int:

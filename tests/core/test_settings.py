@@ -132,9 +132,9 @@ def test_every_field_of_a_recipe_is_within_the_experts_reach() -> None:
 
 @pytest.mark.parametrize(("prompt", "negative"), [
     ("red brick", "plain paint, low quality"), ("Plain blue", "low quality"), ("high quality paint", ""),
-    ("explained", "plain paint, low quality"),
+    ("explained", "plain paint, low quality"), ("Glazed bowl", ""),
 ])  # fmt: skip
 def test_a_default_negative_never_argues_with_the_prompt(prompt: str, negative: str) -> None:
-    wishes = {"recipe": {"negative": "plain paint, low quality"}}
+    wishes = {"recipe": {"negative": "plain paint, low quality", "negative_unless": "ceramic glazed"}}
     assert resolve(JobSettings(prompt=prompt), wishes).negative == negative
     assert resolve(JobSettings(prompt=prompt, negative="Plain"), wishes).negative == "Plain"

@@ -113,7 +113,7 @@ def test_no_teacher_offers_the_bundled_one() -> None:
     bpy.context.scene.csd.teacher = "/nowhere/teacher"
     assert "/nowhere/teacher" in found()
     press()
-    assert bpy.context.scene.csd.teacher == "mini" and found() == ""
+    assert bpy.context.scene.csd.teacher == "auto" and found() == ""
 
 
 def test_no_words() -> None:

@@ -104,6 +104,18 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
     assert images[0] == images[1] != images[2]
 
 
+def test_a_word_of_the_list_is_as_good_as_the_words_for_it(tmp_path: Path) -> None:
+    images, warnings = {}, {}
+    for prompt in ("mahogany", "dark brown wood", "zeppelin"):
+        folder = make_folder(tmp_path, prompt=prompt)
+        values = read_json(folder.job)
+        write_json(folder.job, {**values, "teacher": {"root": str(MINI.with_name("broad"))}})
+        warnings[prompt] = run(folder)[-1].report["warnings"]
+        images[prompt] = folder.basecolor.read_bytes()
+    assert images["mahogany"] == images["dark brown wood"] != images["zeppelin"]
+    assert "mahogany (taken as: dark brown wood)" in warnings["mahogany"][0] and warnings["dark brown wood"] == []
+
+
 def test_cancel_then_resume_gives_the_undisturbed_result(tmp_path: Path) -> None:
     whole = make_folder(tmp_path)
     run(whole)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from ...core.words import STOP_WORDS, words_of
+from ...core.words import unknown_words
 from .preferences import read_related, read_vocabulary
 
 
@@ -21,32 +22,31 @@ def told_unknown(root: Path, teacher: str, prompt: str) -> str:
         return ""
     named = ", ".join(with_advice(root, word) for word in unknown)
     return (
-        f"The teacher '{teacher}' does not know: {named}. It will follow the other words only; its vocabulary is in "
+        f"The teacher '{teacher}' does not know: {named}. It follows the words that it knows; its vocabulary is in "
         f"{root / 'README.md'}."
     )
 
 
 def with_advice(root: Path, word: str) -> str:
-    """The unknown ``word`` with the teacher beside this one that knows it, or else with what to write instead."""
+    """The unknown ``word`` with what it is taken as, another teacher that knows it, or known words spelled alike."""
+    if meant := read_related(root).get(word):
+        return f"{word} (taken as: {meant})"
     for other in sorted(root.parent.glob("*/vocabulary.json")):
         if not unknown_words(word, read_vocabulary(other.parent)):
             return f"{word} (the teacher '{other.parent.name}' does)"
-    words = " or ".join(suggested_words(word, read_vocabulary(root), read_related(root)))
+    words = " or ".join(spelled_alike(word, read_vocabulary(root)))
     return f"{word} (try: {words})" if words else word
 
 
-def unknown_words(prompt: str, vocabulary: Iterable[str]) -> list[str]:
-    """Words of ``prompt`` that are not in the teacher's ``vocabulary``, in order, each once."""
-    known = {word for entry in vocabulary for word in words_of(entry)}
-    return list(dict.fromkeys(w for w in words_of(prompt) if w not in known and w not in STOP_WORDS))
+def in_known_words(root: Path, text: str) -> str:
+    """``text`` as the teacher in ``root`` understands it: unknown words in the words that its list gives for them."""
+    vocabulary, related = read_vocabulary(root), read_related(root)
+    for word in unknown_words(text, vocabulary) if vocabulary else []:
+        letter = r"[^\W\d_]"
+        text = re.sub(rf"(?<!{letter}){word}(?!{letter})", related.get(word, word), text, flags=re.IGNORECASE)
+    return text
 
 
-def suggested_words(word: str, vocabulary: Iterable[str], related: Mapping[str, str]) -> list[str]:
-    """At most three known words that may be meant by the unknown ``word``.
-
-    related: the teacher's own list of near meanings ("mahogany": "dark brown wood"); without an entry there, the words
-    that are spelled most alike (a typing error).
-    """
-    if word in related:
-        return [related[word]]
+def spelled_alike(word: str, vocabulary: Iterable[str]) -> list[str]:
+    """At most three known words that may be meant by ``word``, which may have a typing error."""
     return get_close_matches(word, sorted(set(vocabulary)), n=3, cutoff=0.75)
