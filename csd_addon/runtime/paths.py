@@ -35,6 +35,11 @@ class Paths:
         return self.base / "jobs"
 
     @property
+    def diagnoses(self) -> Path:
+        """Job folders of comparisons of losses, which the history of textures does not list."""
+        return self.base / "diagnoses"
+
+    @property
     def logs(self) -> Path:
         """What installers and workers said."""
         return self.base / "logs"

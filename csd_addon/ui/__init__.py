@@ -6,6 +6,8 @@ import bpy
 
 from . import (
     command,
+    comparisons,
+    diagnosis,
     diagnostics,
     driver,
     guidance,
@@ -39,6 +41,7 @@ _CLASSES = (
     operators.CSD_OT_drop,
     operators.CSD_OT_resume,
     operators.CSD_OT_dismiss,
+    diagnosis.CSD_OT_diagnose,
     result_operators.CSD_OT_new_seed,
     result_operators.CSD_OT_compare,
     result_operators.CSD_OT_undo_edit,
@@ -53,6 +56,7 @@ _CLASSES = (
     *history.CLASSES,
     *presets.CLASSES,
     diagnostics.CSD_PT_diagnostics,
+    diagnosis.CSD_PT_diagnosis,
 )
 
 
@@ -66,6 +70,7 @@ def register(package: str) -> None:
     for name, handler in session.HANDLERS:
         getattr(bpy.app.handlers, name).append(handler)
     past_runs.register()
+    comparisons.register()
     translations.register()
     command.register()
 
@@ -74,6 +79,7 @@ def unregister() -> None:
     """Take everything back in reverse order and end the worker."""
     command.unregister()
     translations.unregister()
+    comparisons.unregister()
     past_runs.unregister()
     for name, handler in session.HANDLERS:
         getattr(bpy.app.handlers, name).remove(handler)

@@ -8,6 +8,7 @@ import bpy
 from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
+from ..core.diagnosis import VARIANTS
 from ..jobs.state import JobState
 from . import session, window
 from .translations import told
@@ -16,6 +17,7 @@ _PHASES = {
     "start": marked("Starting the worker"), "load": marked("Loading the teacher"),
     "views": marked("Looking from all sides"), "optimize": marked("Growing"), "bake": marked("Baking"),
 }  # fmt: skip
+_RUNS = tuple(variant.name for variant in VARIANTS)
 _STATUSES = {
     "waiting": marked("Waiting"), "running": marked("Growing"), "done": marked("Done"), "failed": marked("Failed"),
     "cancelled": marked("Cancelled"),
@@ -104,6 +106,9 @@ def progress_text(state: JobState) -> str:
     if state.phase == "optimize" and state.of:
         left = duration(state.seconds_left)
         return translated("Step {} of {}, {} left").format(state.iteration, state.of, left)
+    if state.phase in _RUNS:
+        run = translated("Run {} of {}").format(_RUNS.index(state.phase) + 1, len(_RUNS))
+        return translated("{}, {} left").format(run, duration(state.seconds_left)) if state.of else run
     return translated(_PHASES[state.phase]) if state.phase in _PHASES else state.detail or translated("Starting")
 
 

@@ -109,6 +109,11 @@ def last_task() -> driver.Task | None:
     return _last_task
 
 
+def can_resume() -> bool:
+    """Whether the newest job can go on where it stopped; a diagnosis begins anew."""
+    return _last_task is not None and _last_task.settings.kind != "diagnosis"
+
+
 def last_log() -> str:
     """Path of the newest job's log, empty before the first job."""
     return str(_last_task.folder.log) if _last_task else ""
@@ -220,20 +225,29 @@ def _conclude(task: driver.Task, state: JobState) -> None:
     if state.error:
         item.status, item.sentence = "failed", state.error.sentence
     elif not state.done:
-        kept = translated("Cancelled. What was reached is kept in {}.").format(task.folder.path)
-        begun = task.folder.job.is_file()
-        item.status, item.sentence = "cancelled", kept if begun else translated("Cancelled before it began.")
+        item.status, item.sentence = "cancelled", _cancelled(task)
     _advance()
     window.redraw()
+
+
+def _cancelled(task: driver.Task) -> str:
+    """What is left of a cancelled job."""
+    if not task.folder.job.is_file():
+        return translated("Cancelled before it began.")
+    if task.settings.kind == "diagnosis":
+        return translated("Cancelled: a comparison is only of use when it is complete.")
+    return translated("Cancelled. What was reached is kept in {}.").format(task.folder.path)
 
 
 def _put(item: Item, task: driver.Task, state: JobState) -> bool:
     """Do the next piece of putting the result up; whether it is there, or can't be."""
     global _finishing
+    if task.settings.kind == "diagnosis":
+        item.status, item.sentence = "done", translated("The comparison is finished: look below, under Diagnostics.")
+        return True
     try:
         if _finishing is None:
-            file = item.place and item.place(task.key.name, task.settings.kind)
-            _finishing = driver.finishing(task, Path(state.done.paths["basecolor"]), file=file)
+            _finishing = driver.finishing(task, Path(state.done.paths["basecolor"]), place=item.place)
         next(_finishing)
         return False
     except StopIteration as end:

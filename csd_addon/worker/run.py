@@ -1,4 +1,4 @@
-"""The worker's entry into a job: a texture or an edit, by what its ``job.json`` says."""
+"""The worker's entry into a job: a texture, an edit or a diagnosis, by what its ``job.json`` says."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 
 from ..jobs.folder import JobFolder, read_json
 from .control import Control, JobFailure
+from .diagnose import Diagnosis
 from .edit_run import EditRun
 from .serve import Emit
 from .texture_run import TextureRun
@@ -23,5 +24,5 @@ def run_job(folder: JobFolder, control: Control, emit: Emit, resume: bool) -> No
         kind = read_json(folder.job).get("settings", {}).get("kind", "texture")
     except ValueError as error:
         raise JobFailure("input", str(error)) from error
-    run = EditRun if kind == "edit" else TextureRun
+    run = {"edit": EditRun, "diagnosis": Diagnosis}.get(kind, TextureRun)
     run(folder, control, emit).run(resume)

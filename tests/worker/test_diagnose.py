@@ -11,10 +11,12 @@ from PIL import Image
 
 from csd_addon.core.diagnosis import VARIANTS
 from csd_addon.core.settings import JobSettings, Recipe, at, constant
-from csd_addon.jobs.folder import new_folder, write_json
-from csd_addon.protocol import Cancelled, Done
+from csd_addon.jobs.folder import new_folder, read_json, write_json
+from csd_addon.protocol import Cancelled, Done, Warning
+from csd_addon.worker import texture_run
 from csd_addon.worker.control import Control
 from csd_addon.worker.diagnose import NEGATIVE, diagnose_job, recipe_of
+from csd_addon.worker.run import run_job
 from tests import shapes
 from tests.worker.test_teacher import save_tiny
 
@@ -50,13 +52,27 @@ def test_a_diagnosis_leaves_its_figures(job) -> None:
     assert done.report["negative"] == NEGATIVE
 
 
-def test_a_diagnosis_can_be_cancelled(job) -> None:
+def test_the_panels_diagnosis_is_told_by_its_kind(job, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = read_json(job.job)
+    write_json(job.job, {**body, "settings": {**body["settings"], "kind": "diagnosis"}})
+    # A memory that is always too small is told of once, not in each of the seven runs.
+    monkeypatch.setattr(texture_run, "free_bytes", lambda device: 1)
+    said: list = []
+    run_job(job, Control(), said.append, False)
+    assert isinstance(said[-1], Done) and len(said[-1].report["runs"]) == 7
+    warnings = [message.sentence for message in said if isinstance(message, Warning)]
+    print(warnings)
+    assert sum("To fit into the memory" in sentence for sentence in warnings) == 1
+
+
+@pytest.mark.parametrize("request_end", [Control.request_cancel, Control.request_stop])
+def test_a_diagnosis_can_be_cancelled(job, request_end) -> None:
     control, said = Control(), []
 
     def emit(message) -> None:
         said.append(message)
         if getattr(message, "name", "") == "sds_7.5":
-            control.request_cancel()
+            request_end(control)
 
     diagnose_job(job, control, emit, False)
     assert isinstance(said[-1], Cancelled) and not any(job.result.iterdir())
