@@ -122,8 +122,8 @@ def serve(size: int) -> None:
 def baked(path: Path, size: int) -> dict[str, Any]:
     """Figures of the bake of the mesh at ``path``."""
     from csd_addon.core.atlas import seam_error
+    from csd_addon.core.images import parts
     from csd_addon.core.mesh import MeshData, Normalization
-    from csd_addon.core.udim import layout, parts
     from csd_addon.worker.bake import bake, build_atlas
     from csd_addon.worker.measure import Filling, measure
     from tests.worker.test_bake import PositionField, mip
@@ -132,7 +132,7 @@ def baked(path: Path, size: int) -> dict[str, Any]:
     began = time.process_time()
     mesh = MeshData.load(path)
     normalization = Normalization.of(mesh.positions[np.unique(mesh.triangles)])
-    meshes, images, fillings = parts(mesh, *layout(mesh.corner_uvs)), {}, []
+    meshes, images, fillings = parts(mesh), {}, []
     for number, part in meshes.items():
         atlas = build_atlas(part, normalization, (size, size))
         images[number] = np.round(bake(PositionField(), atlas)[0] * 255) / 255

@@ -105,13 +105,15 @@ class _Session:
             if job.state.status != "done":
                 self._say_end(job.state)
                 return exit_code(job.state), {}
-        texture = self.request.textures / f"{safe_name(obj.name)}_basecolor"
         result = folder.edited if task.settings.kind == "edit" else folder.basecolor
-        notes = driver.finish(task, result, file=texture)
+        notes = driver.finish(task, result, place=self._place)
         for note in notes:
             self._say(encode(Warning(note)))
         report = read_json(folder.report)
         return 0, {"object": obj.name, **report, "warnings": [*report.get("warnings", []), *notes]}
+
+    def _place(self, name: str, _kind: str) -> Path:
+        return self.request.textures / f"{safe_name(name)}_basecolor"
 
     def _relay(self, state: JobState, job: Job) -> None:
         """Pass the worker's news on, and the parent's wishes back."""
@@ -158,7 +160,7 @@ def _clear(folder: JobFolder) -> None:
     """Forget an earlier run in the same output folder: its checkpoint and result belong to other settings."""
     for path in (folder.checkpoint, folder.preview, folder.result):
         shutil.rmtree(path, ignore_errors=True)
-    for path in (folder.events, folder.log, folder.source):
+    for path in (folder.events, folder.log, folder.source, folder.layer):
         path.unlink(missing_ok=True)
 
 

@@ -1,6 +1,7 @@
 """What the command line asks of Blender: one JSON file, kept in the output folder so that a job can be resumed.
 
     OUTPUT/<stem>.blend     OUTPUT/textures/<object>_basecolor.png     OUTPUT/preview.png
+                            (<object>_<material>_basecolor.png where each material has its own image)
     OUTPUT/report.json      OUTPUT/job/ (job/<object>/ for several objects), with request.json
 """
 
@@ -77,4 +78,9 @@ class Request:
 def safe_name(name: str) -> str:
     """``name`` as a file name on every system: what Windows forbids becomes an underscore."""
     cleaned = "".join("_" if c in '<>:"/\\|?*' or ord(c) < 32 else c for c in name).strip(" .")
-    return cleaned[:120] or "object"
+    return cut(cleaned, 120) or "object"
+
+
+def cut(name: str, longest: int) -> str:
+    """The beginning of ``name``, at most ``longest`` bytes of it: file systems and Blender count those."""
+    return name.encode()[:longest].decode(errors="ignore")

@@ -76,7 +76,7 @@ def border_edges(triangles: np.ndarray, corner_uvs: np.ndarray) -> np.ndarray:
 def seam_error(images: Mapping[int, np.ndarray], meshes: Mapping[int, MeshData]) -> tuple[float, float]:
     """Mean and maximum colour difference across UV seams, 0..255.
 
-    images: (H, W, 3) by tile. meshes: the faces that show each of them, parts of one mesh (``udim.parts``).
+    images: (H, W, 3) by picture. meshes: the faces that show each of them, parts of one mesh (``images.parts``).
     Both sides of each seam edge are looked up bilinearly, at points about one texel apart, as a renderer would.
     Returns (0, 0) for a mesh without seams.
     """

@@ -9,13 +9,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .images import STEP, parts
 from .mesh import MeshData
-from .udim import layout, parts
+from .settings import JobSettings
 from .uv_raster import overlap, owners
 
 # Texels along an edge of the square on which overlaps are looked for, and the share of shared ones that counts.
 _RASTER = 512
 SHARED = 0.01
+
+# What becomes of them, by the setting ``overlaps``.
+_SHARED_TEXELS = {
+    "first": "{} of the texels are shared by several faces (mirrored or overlapping UVs): the first of them gives the "
+    "colour (Overlaps can average them, or make a new UV map).",
+    "average": "{} of the texels are shared by several faces (mirrored or overlapping UVs): each shows the mean of "
+    "them all.",
+    "new": "{} of the texels are shared by several faces (mirrored or overlapping UVs): the first of them gives the "
+    "colour, for the new UV map has overlaps too.",
+}
 
 # Faces with so much less room in the UV map than the mean are blurred beyond use.
 _SQUEEZED = 400
@@ -74,7 +85,7 @@ def check_uvs(mesh: MeshData, name: str) -> list[Problem]:
             )
         )
     tiles = np.abs(np.floor(uvs)).max()
-    if tiles >= _MANY_TILES and not layout(uvs)[0].any():
+    if tiles >= _MANY_TILES and not any(number % STEP for number in parts(mesh)):
         problems.append(
             Problem("note", f"The UV map of '{name}' repeats the image {int(tiles)} times; faces share texels.")
         )
@@ -88,8 +99,16 @@ def _density(areas: np.ndarray, room: np.ndarray) -> np.ndarray:
 
 def overlap_problem(mesh: MeshData, name: str) -> str | None:
     """The sentence about faces that share texels, or None if hardly any do."""
-    tiles = parts(mesh, *layout(mesh.corner_uvs))
-    share = max(overlap(owners(part.corner_uvs, (_RASTER, _RASTER))) for part in tiles.values())
+    share = max(overlap(owners(part.corner_uvs, (_RASTER, _RASTER))) for part in parts(mesh).values())
     if share <= SHARED:
         return None
     return f"{share:.0%} of the texels in the UV map of '{name}' are shared by several faces."
+
+
+def sharing(share: float, settings: JobSettings, *, several_materials: bool) -> str:
+    """The sentence about a finished texture of which faces share texels, and how to have it otherwise."""
+    is_new = settings.kind == "texture"
+    sentence = _SHARED_TEXELS[settings.overlaps if is_new else "first"].format(f"{share:.0%}")
+    if is_new and several_materials and settings.images == "one":
+        return f"{sentence} Where they are of different materials, set Images to one per material."
+    return sentence

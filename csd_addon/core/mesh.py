@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,11 @@ from .arrays import load_arrays
 
 # Bytes of a mesh file: room for about ten million triangles.
 _LARGEST = 2**31
+# Types of the arrays in it, and of one that only some meshes have.
+_KINDS = {"positions": np.float32, "triangles": np.int32, "corner_normals": np.float32, "corner_uvs": np.float32}
+_IMAGE = "image"
+# As many materials as an object of Blender's may have.
+_MOST_IMAGES = 2**15
 
 
 @dataclass(frozen=True)
@@ -28,12 +34,15 @@ class MeshData:
     triangles: (T, 3) int32, vertex indices, counter-clockwise seen from outside.
     corner_normals: (T, 3, 3) float32, unit length, object space.
     corner_uvs: (T, 3, 2) float32, UV origin bottom left.
+    image: (T,) int32, which image each triangle shows where materials have images of their own, -1 for none; None where
+    one image serves all (``images``).
     """
 
     positions: np.ndarray
     triangles: np.ndarray
     corner_normals: np.ndarray
     corner_uvs: np.ndarray
+    image: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.triangles)
@@ -42,10 +51,15 @@ class MeshData:
             "triangles": (count, 3),
             "corner_normals": (count, 3, 3),
             "corner_uvs": (count, 3, 2),
+            _IMAGE: (count,),
         }
-        for name, shape in shapes.items():
-            if getattr(self, name).shape != shape:
-                raise ValueError(f"MeshData.{name} has shape {getattr(self, name).shape}, expected {shape}.")
+        for name, array in self._arrays().items():
+            if array.shape != shapes[name]:
+                raise ValueError(f"MeshData.{name} has shape {array.shape}, expected {shapes[name]}.")
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        own = {} if self.image is None else {_IMAGE: self.image}
+        return {**{name: getattr(self, name) for name in _KINDS}, **own}
 
     def save(self, path: Path) -> None:
         """Write all arrays to an ``.npz`` at ``path``: aside first, then renamed.
@@ -54,7 +68,8 @@ class MeshData:
         """
         aside = path.with_name(path.name + ".part")
         with open(aside, "wb") as stream:
-            np.savez(stream, **{f.name: getattr(self, f.name) for f in fields(self)})
+            arrays: dict[str, Any] = {**self._arrays()}
+            np.savez(stream, **arrays)
         os.replace(aside, path)
 
     @staticmethod
@@ -62,9 +77,12 @@ class MeshData:
         """Read what ``save`` wrote. Raises ``ValueError`` with a sentence if the file is not such a mesh."""
         try:
             arrays = load_arrays(path, _LARGEST)
-            mesh = MeshData(**{f.name: _number(arrays, f.name) for f in fields(MeshData)})
+            image = _number(arrays, _IMAGE, np.int32) if _IMAGE in arrays else None
+            mesh = MeshData(**{name: _number(arrays, name, kind) for name, kind in _KINDS.items()}, image=image)
             if mesh.triangles.size and not 0 <= mesh.triangles.min() <= mesh.triangles.max() < len(mesh.positions):
                 raise ValueError("a triangle names a vertex that is not there.")
+            if image is not None and (image.min(initial=0) < -1 or not 0 <= image.max(initial=-1) < _MOST_IMAGES):
+                raise ValueError("its triangles show no image, or one that can't be there.")
         except ValueError as error:
             raise ValueError(f"The mesh file {path} is damaged or missing: {str(error).rstrip('.')}.") from error
         return mesh
@@ -85,11 +103,10 @@ class MeshData:
         return 0.5 * (e1[:, 0] * e2[:, 1] - e1[:, 1] * e2[:, 0])
 
 
-def _number(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+def _number(arrays: Mapping[str, np.ndarray], name: str, kind: type) -> np.ndarray:
     """One array of a mesh file, in its type. Raises ``ValueError`` if it is not there or of another kind."""
-    kind = np.dtype(np.int32 if name == "triangles" else np.float32)
-    if name not in arrays or arrays[name].dtype != kind:
-        raise ValueError(f"it holds no {name} of type {kind}.")
+    if name not in arrays or arrays[name].dtype != np.dtype(kind):
+        raise ValueError(f"it holds no {name} of type {np.dtype(kind)}.")
     return arrays[name]
 
 

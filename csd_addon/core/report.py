@@ -19,6 +19,7 @@ PSNR_CEILING = 120.0
 class Report:
     """See design, section 3. seconds: by phase, with "total". gradient_norms: name -> quartile means of the run.
 
+    images: where materials have images of their own, for each its material, files, coverage, overlap and unseen share.
     unseen_map: the files beside the result that show in white what no view saw, where they were asked for.
     memory: in what pieces the steps were made, what that was estimated to take and what was free, MiB.
     edit: for an edit its way ("keep" or "replace"), the shares of texels that are free and that changed, and the mean
@@ -44,13 +45,14 @@ class Report:
     normalization: dict[str, Any]
     warnings: list[str]
     versions: dict[str, str]
+    images: list[dict[str, Any]] | None = None
     unseen_map: list[str] | None = None
     memory: dict[str, Any] | None = None
     edit: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dict for ``report.json``; what a run does not have is left out: a new texture has no ``edit``."""
-        optional = ("unseen_map", "memory", "edit")
+        optional = ("images", "unseen_map", "memory", "edit")
         return {name: value for name, value in asdict(self).items() if name not in optional or value}
 
 

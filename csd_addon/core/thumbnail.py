@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from .atlas import sample_bilinear
+from .images import layout
 from .mesh import MeshData, Normalization
-from .udim import layout
 from .views import View, framing_distance
 
 SIZE = 128
@@ -27,8 +27,8 @@ _BARE = 0.5
 def render_thumbnail(mesh: MeshData, images: Mapping[int, np.ndarray]) -> np.ndarray:
     """(SIZE, SIZE, 4) uint8, straight alpha, of ``mesh`` with its texture.
 
-    images: by tile (a single image is 0, see ``udim``), each (H, W, >= 3), sRGB-encoded in 0..1; where there is none,
-    the surface is grey. Raises ``ValueError`` if the mesh has no surface.
+    images: by picture (``images``), each (H, W, >= 3), sRGB-encoded in 0..1; where there is none, the surface is grey.
+    Raises ``ValueError`` if the mesh has no surface.
     """
     triangle, share = _points(mesh)
     normalization = Normalization.of(mesh.positions[np.unique(mesh.triangles)])
@@ -93,11 +93,11 @@ def _colors(
     mesh: MeshData, triangle: np.ndarray, share: np.ndarray, images: Mapping[int, np.ndarray]
 ) -> np.ndarray:
     """(P, 3) shaded colours at the points with the barycentric coordinates ``share`` on ``triangle``."""
-    number, uvs = layout(mesh.corner_uvs)
+    number, uvs = layout(mesh)
     uv = np.einsum("pk,pkc->pc", share, uvs[triangle])
     color = np.full((len(uv), 3), _BARE)
-    for tile, image in images.items():
-        here = number[triangle] == tile
+    for picture, image in images.items():
+        here = number[triangle] == picture
         color[here] = sample_bilinear(image[..., :3], uv[here])
     normal = np.einsum("pk,pkc->pc", share, mesh.corner_normals[triangle])
     return np.asarray(color * _light(normal)[:, None])

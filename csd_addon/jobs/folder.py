@@ -2,6 +2,7 @@
 
     job.json        settings, versions, normalisation; all that is needed to run the job again
     mesh.npz        the triangles (core.mesh)
+    layer.npz       the UV map that the object gets with the texture, where it had none (core.polygons)
     source.npz      the texture that an edit starts from, and its mask (core.source)
     events.jsonl    everything the worker said
     checkpoint/     the state to resume from
@@ -42,6 +43,15 @@ class JobFolder:
     @property
     def source(self) -> Path:
         return self.path / "source.npz"
+
+    @property
+    def polygons(self) -> Path:
+        """What is unwrapped; it goes when that is done."""
+        return self.path / "polygons.npz"
+
+    @property
+    def layer(self) -> Path:
+        return self.path / "layer.npz"
 
     @property
     def events(self) -> Path:

@@ -12,24 +12,25 @@ from ..core.settings import JobSettings
 from ..core.source import EditSource
 from .original import Original, find_original, read_source
 from .read_mesh import read_mesh, require_mesh
-from .unwrap import LAYER_NAME, take_layer, unwrap_into_new_layer
+from .unwrap import LAYER_NAME, made_again, take_layer
 
 # UVs are 32-bit floats that were stored as they are; a modifier may round them differently after a change elsewhere.
 _TOLERANCE = 1e-5
 
 
-def fitting_uvs(obj: bpy.types.Object, mesh: Path, uv_map: str) -> np.ndarray | None:
+def fitting_uvs(obj: bpy.types.Object, mesh: Path, uv_map: str, layer: Path) -> np.ndarray | None:
     """The UV layer that ``obj`` lacks by now and the job had made, as from ``take_layer``; None if it has the layer.
 
-    Raises ``ValueError`` with a sentence unless ``obj`` has (or is unwrapped into) the UVs that the job's file ``mesh``
-    was read with. The shape may be another: a pose or a sculpted detail leaves the texture where it was.
+    layer: the file in which the job kept it (``unwrap.made_again``). Raises ``ValueError`` with a sentence unless
+    ``obj`` has (or gets) the UVs that the job's file ``mesh`` was read with. The shape may be another: a pose or a
+    sculpted detail leaves the texture where it was.
     """
     require_mesh(obj)
     missing = uv_map not in obj.data.uv_layers
     if missing and uv_map != LAYER_NAME:
         raise ValueError(f"'{obj.name}' has no UV map '{uv_map}', which this texture was made for.")
     if missing:
-        unwrap_into_new_layer(obj)
+        made_again(obj, uv_map, layer)
     try:
         _require_same(obj.name, uv_map, MeshData.load(mesh).corner_uvs, read_mesh(obj, uv_map).corner_uvs)
     finally:

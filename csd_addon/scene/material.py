@@ -6,7 +6,7 @@ copied for this object first. ``undo_edit`` goes back by one step, ``revert`` to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import bpy
 import numpy as np
@@ -39,14 +39,45 @@ def apply_texture(obj: bpy.types.Object, image: bpy.types.Image, uv_map: str, jo
     A texture that we put there before is replaced, with all its edits. job: what ``job_of(image)`` returns from now
     on. Returns sentences about what the artist may not expect (a material that had to be copied or created).
     """
+    slots = tuple(range(max(len(obj.material_slots), 1)))
+    return apply_textures(obj, [(image, slots)], uv_map, job)
+
+
+def apply_textures(
+    obj: bpy.types.Object, images: Sequence[tuple[bpy.types.Image, tuple[int, ...]]], uv_map: str, job: str
+) -> list[str]:
+    """``apply_texture`` with an image for each of several groups of slots; other materials lose what we put there.
+
+    Raises ``ValueError`` with a sentence, and changes nothing, if a slot is gone or a material would have two images.
+    """
+    _require_apart(obj, [slots for _, slots in images])
     show_after(obj)
     notes: list[str] = []
     ensure_slot(obj, notes)
-    materials = own_materials(obj, obj.material_slots, notes)
-    former = {picture for material in materials for picture in add_nodes(material, image, uv_map, 1)}
-    image[_JOB] = job
+    former: set[bpy.types.Image] = set()
+    shown: set[bpy.types.Material] = set()
+    for image, slots in images:
+        own = own_materials(obj, [obj.material_slots[index] for index in slots], notes)
+        former.update(picture for material in own for picture in add_nodes(material, image, uv_map, 1))
+        shown |= own
+        image[_JOB] = job
+    former |= _take_away(obj, {material for material in _materials(obj) if own_nodes(material)} - shown)
     remove_unused(bpy.data.images, former)
     return notes
+
+
+def _require_apart(obj: bpy.types.Object, groups: Sequence[tuple[int, ...]]) -> None:
+    """Raise ``ValueError`` unless each of the ``groups`` of slots is there and has materials of its own."""
+    count = len(obj.material_slots)
+    materials = [
+        {obj.material_slots[index].material for index in slots if index < count} - {None} for slots in groups
+    ]
+    missing = max(index for slots in groups for index in slots) >= max(count, 1)
+    if missing or sum(map(len, materials)) > len(set[bpy.types.Material]().union(*materials)):
+        raise ValueError(
+            f"The material slots of '{obj.name}' have changed meanwhile, so its images no longer fit; give them back, "
+            "then apply the texture again from the history."
+        )
 
 
 def apply_edit(

@@ -7,6 +7,7 @@ an undo step that was made while a job ran brings its preview back, and ``hide_p
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +30,10 @@ _LAYER = "csd_preview_layer"
 
 @dataclass(frozen=True)
 class Preview:
-    """image: the file, whose pixels change. uv_map: the layer it is shown through. job: a name for what belongs to it.
+    """One image. image: the file, whose pixels change. uv_map: the layer it is shown through.
 
-    slots: the material slots that show it, None for all. uvs: of the layer where it is a new one (``take_layer``).
+    job: a name for what belongs to it. slots: the material slots that show it, None for all. uvs: of the layer where it
+    is a new one (``take_layer``).
     """
 
     image: Path
@@ -41,18 +43,19 @@ class Preview:
     uvs: np.ndarray | None = None
 
 
-def show_preview(obj: bpy.types.Object, preview: Preview) -> bool:
-    """Show the newest pixels of ``preview`` on ``obj``; returns whether it is to be seen.
+def show_preview(obj: bpy.types.Object, *previews: Preview) -> bool:
+    """Show the newest pixels of ``previews``, images of one job, on ``obj``; returns whether they are to be seen.
 
-    It is not where the image file or the UV layer is gone, or while the object is not in Object Mode.
+    They are not where an image file or the UV layer is gone, or while the object is not in Object Mode.
     """
-    if obj.type != "MESH" or obj.mode != "OBJECT" or not tiles_of(preview.image):
+    if obj.type != "MESH" or obj.mode != "OBJECT" or not all(tiles_of(preview.image) for preview in previews):
         return False
-    image = _shown_image(obj, preview)
-    if image is None:
+    images = [_shown_image(obj, preview) for preview in previews]
+    if None in images:
         hide_previews()
-        return _put_up(obj, preview)
-    image.reload()
+        return _put_up(obj, previews)
+    for image in images:
+        image.reload()
     return True
 
 
@@ -93,21 +96,28 @@ def _slots(obj: bpy.types.Object, preview: Preview) -> list[bpy.types.MaterialSl
     return [slot for i, slot in enumerate(obj.material_slots) if preview.slots is None or i in preview.slots]
 
 
-def _put_up(obj: bpy.types.Object, preview: Preview) -> bool:
-    if not _ensure_layer(obj, preview):
+def _put_up(obj: bpy.types.Object, previews: Sequence[Preview]) -> bool:
+    if not _ensure_layer(obj, previews[0]):
         return False
-    notes: list[str] = []
     had_nodes = {material: NODELESS not in material for material in bpy.data.materials}
-    added = ensure_slot(obj, notes)
-    slots = list(obj.material_slots) if added else _slots(obj, preview)
+    added = ensure_slot(obj, [])
+    for preview in previews:
+        _put_on(obj, list(obj.material_slots) if added else _slots(obj, preview), preview, had_nodes)
+    return True
+
+
+def _put_on(
+    obj: bpy.types.Object, slots: Sequence[bpy.types.MaterialSlot], preview: Preview,
+    had_nodes: Mapping[bpy.types.Material, bool],
+) -> None:  # fmt: skip
+    """had_nodes: of each material that was there before."""
     image = load_files(preview.image, tiles_of(preview.image))
     image.name, image[_MARK] = f"{obj.name} preview", preview.job
-    for material in own_materials(obj, slots, notes):
+    for material in own_materials(obj, slots, []):
         add_nodes(material, image, preview.uv_map, 0, key=PREVIEW_ROLE)
         material[_MARK] = preview.job
         if material not in had_nodes or (had_nodes[material] and NODELESS in material):
             material[_MADE] = True
-    return True
 
 
 def _ensure_layer(obj: bpy.types.Object, preview: Preview) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import bpy
 import numpy as np
+
+from ..core.polygons import Polygons, load_layer
 
 LAYER_NAME = "CSD UV"
 # Smart UV Project: faces that differ by less than this stay in one chart; gap between charts as a share of the image,
@@ -41,6 +44,36 @@ def _new_layer(obj: bpy.types.Object, name: str, uvs: np.ndarray) -> str:
     mesh.update()
     # A copy: entering Edit Mode again invalidates ``layer``.
     return str(layer.name)
+
+
+def polygons_of(obj: bpy.types.Object) -> Polygons:
+    """The polygons of the object's own mesh, for unwrapping elsewhere."""
+    mesh = obj.data
+    with _object_mode() if mesh.is_editmode else nullcontext():
+        mesh.calc_loop_triangles()
+        triangles, count = mesh.loop_triangles, len(mesh.loop_triangles)
+        positions = np.empty(3 * len(mesh.vertices), np.float32)
+        mesh.vertices.foreach_get("co", positions)
+        found = {name: np.empty(3 * count, np.int32) for name in ("vertices", "loops")}
+        for name, values in found.items():
+            triangles.foreach_get(name, values)
+        polygon = np.empty(count, np.int32)
+        triangles.foreach_get("polygon_index", polygon)
+    vertices, loops = (values.reshape(-1, 3) for values in found.values())
+    return Polygons(positions.reshape(-1, 3), vertices, loops, polygon)
+
+
+def made_again(obj: bpy.types.Object, name: str, kept: Path) -> str:
+    """Give ``obj`` the UV layer ``name`` that a job had made, from the file that it ``kept``; returns its name.
+
+    Without that file, or where it is of another mesh, ``obj`` is unwrapped anew: comparing it with the job's mesh then
+    shows whether anything has changed. Raises ``ValueError`` with a sentence if the file is damaged.
+    """
+    uvs = load_layer(kept) if kept.exists() else None
+    if uvs is None or len(uvs) != 2 * len(obj.data.loops):
+        return unwrap_into_new_layer(obj)
+    put_layer(obj, name, uvs)
+    return name
 
 
 def take_layer(obj: bpy.types.Object, name: str) -> np.ndarray:

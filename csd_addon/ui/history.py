@@ -14,6 +14,7 @@ from ..scene.kept_result import fitting_uvs, same_original
 from ..scene.lookup import ObjectKey
 from . import driver, guidance, output, past_runs, session
 from .properties import NAMES
+from .resume import kept_images
 from .subpanels import SubPanel
 
 _STATES = {"cancelled": marked("Cancelled"), "unfinished": marked("No result"), "damaged": marked("Damaged")}
@@ -258,10 +259,11 @@ def apply_kept(obj: bpy.types.Object, entry: Entry, where: output.Place | None) 
         raise ValueError(
             translated("This run has no result that could be applied: recall its settings and run it again.")
         )
-    uvs = fitting_uvs(obj, entry.folder.mesh, settings.uv_map)
+    uvs = fitting_uvs(obj, entry.folder.mesh, settings.uv_map, entry.folder.layer)
     original = same_original(obj, settings, entry.folder.source) if entry.is_edit else None
-    task = driver.Task(ObjectKey.of(obj), entry.folder, settings, (), uvs, original)
-    return driver.finish(task, result, file=where and where(obj.name, settings.kind))
+    images = kept_images(obj, entry.folder, settings)
+    task = driver.Task(ObjectKey.of(obj), entry.folder, settings, (), uvs, original, images)
+    return driver.finish(task, result, place=where)
 
 
 CLASSES = (

@@ -57,8 +57,7 @@ class _JobOperator(SettingsMixin):
         for sentence in state.warnings:
             self.report({"WARNING"}, sentence)
         if state.done:
-            file = place and place(task.key.name, self.kind)
-            for note in driver.finish(task, Path(state.done.paths["basecolor"]), file=file):
+            for note in driver.finish(task, Path(state.done.paths["basecolor"]), place=place):
                 self.report({"INFO"}, note)
             return {"FINISHED"}
         if state.error:

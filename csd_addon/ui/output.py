@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import bpy
 from bpy.app.translations import pgettext_iface as translated
 
 from ..cli.request import safe_name
-
-# From an object's name and the kind of its job to the image's place, without suffix.
-Place = Callable[[str, str], Path]
+from .putting import Place
 
 
 def place(scene: bpy.types.Scene) -> Place | None:

@@ -10,9 +10,10 @@ from ..core.mesh import MeshData
 from ..core.settings import JobSettings
 from ..jobs.folder import JobFolder, read_json
 from ..scene.lookup import ObjectKey
+from ..scene.material_images import MaterialImage, require_same_images
 from ..scene.original import Original, find_original
 from ..scene.read_mesh import is_same_surface, read_mesh
-from ..scene.unwrap import take_layer, unwrap_into_new_layer
+from ..scene.unwrap import made_again, take_layer
 from .driver import Task
 
 
@@ -31,7 +32,20 @@ def reopen(folder: JobFolder, key: ObjectKey | None = None) -> Task:
         raise ValueError(f"The object '{name}', whose texture was growing, is not in this file.")
     edited = _original(obj, settings, job) if settings.kind == "edit" else None
     uvs = _new_uvs(obj, settings.uv_map, folder)
-    return Task(ObjectKey.of(obj), folder, settings, (), uvs, edited)
+    return Task(ObjectKey.of(obj), folder, settings, (), uvs, edited, kept_images(obj, folder, settings))
+
+
+def kept_images(obj: bpy.types.Object, folder: JobFolder, settings: JobSettings) -> tuple[MaterialImage, ...]:
+    """The images of a job's materials, if ``obj`` still has these on the same faces; none where one serves all.
+
+    Raises ``ValueError`` with a sentence if it has not, or the job is damaged.
+    """
+    if settings.kind != "texture" or settings.images != "material":
+        return ()
+    entries = read_json(folder.job).get("images")
+    images = tuple(map(MaterialImage.from_json, entries if isinstance(entries, list) and entries else [None]))
+    require_same_images(obj, images, MeshData.load(folder.mesh).image)
+    return images
 
 
 def _original(obj: bpy.types.Object, settings: JobSettings, job: dict) -> Original:
@@ -47,7 +61,7 @@ def _original(obj: bpy.types.Object, settings: JobSettings, job: dict) -> Origin
 
 def _new_uvs(obj: bpy.types.Object, uv_map: str, folder: JobFolder) -> object:
     """The UVs of the layer that the job made, None if the object has it; the mesh has to be the job's own."""
-    made = "" if uv_map in obj.data.uv_layers else unwrap_into_new_layer(obj)
+    made = "" if uv_map in obj.data.uv_layers else made_again(obj, uv_map, folder.layer)
     try:
         same = is_same_surface(read_mesh(obj, made or uv_map), MeshData.load(folder.mesh))
     finally:

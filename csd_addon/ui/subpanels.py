@@ -77,6 +77,8 @@ class CSD_PT_output(_Settings, bpy.types.Panel):
         layout.prop(settings, "margin")
         if settings.mode == "TEXTURE":
             layout.prop(settings, "overlaps")
+            layout.prop(settings, "unwrap")
+            layout.prop(settings, "images")
             layout.prop(settings, "unseen_map")
         layout.prop(settings, "copy_shared")
 

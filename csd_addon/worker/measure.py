@@ -24,8 +24,8 @@ PROBES = 20_000
 
 @dataclass(frozen=True)
 class Filling:
-    """Of one tile: how many texels have their centre in a chart, how many of them a sample, the overlap, and how many
-    of them no view saw."""
+    """Of one picture: how many texels have their centre in a chart, how many of them a sample, the overlap, and how
+    many of them no view saw."""
 
     inside: int
     filled: int
@@ -53,7 +53,7 @@ def measure(
     field: HashField, meshes: Mapping[int, MeshData], normalization: Normalization, images: Mapping[int, np.ndarray],
     fillings: Sequence[Filling], seen: Mapping[int, SeenSurface] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """The figures of a bake by tile. images: the values as they were written to the files. meshes: see ``probes``."""
+    """The figures of a bake. images: by picture, the values as they were written. meshes: see ``probes``."""
     places = list(probes(meshes, normalization))
     wanted = []
     for number, points, _ in places:
@@ -70,18 +70,26 @@ def figures(
     """Coverage, seam error, PSNR of what was ``found`` against ``wanted`` at the probes, and overlap."""
     mean, largest = seam_error(images, meshes)
     return {
-        "coverage": sum(f.filled for f in fillings) / max(sum(f.inside for f in fillings), 1),
         "seam_error": {"mean": mean, "max": largest},
         "bake_psnr": psnr(wanted, found),
+        **shares(fillings),
+    }
+
+
+def shares(fillings: Sequence[Filling]) -> dict[str, float]:
+    """Coverage, overlap and what was unseen of some pictures together."""
+    filled = sum(f.filled for f in fillings)
+    return {
+        "coverage": filled / max(sum(f.inside for f in fillings), 1),
         "overlap": max(f.overlap for f in fillings),
-        "unseen": sum(f.unseen for f in fillings) / max(sum(f.filled for f in fillings), 1),
+        "unseen": sum(f.unseen for f in fillings) / max(filled, 1),
     }
 
 
 def probes(
     meshes: Mapping[int, MeshData], normalization: Normalization
 ) -> Iterator[tuple[int, torch.Tensor, np.ndarray]]:
-    """Points all over the surface, tile by tile: its number, ``surface_points``. meshes: its faces by tile."""
+    """Points all over the surface by picture: its number, ``surface_points``. meshes: the faces that show it."""
     areas = {number: float(mesh.triangle_areas().sum()) for number, mesh in meshes.items()}
     for number, mesh in meshes.items():
         if count := round(PROBES * areas[number] / sum(areas.values())):

@@ -25,7 +25,8 @@ Build = Callable[[Path], bpy.types.Object]
 class Case:
     """build: gets a scratch folder. refused: words of the one sentence that the case must end in, empty where it must
     end in a texture. note: words that the artist must be told. unwrapped: whether it gets a new UV layer. shared:
-    whether faces share texels, so that no single texel can be right for all of them. heavy: takes more than seconds.
+    whether faces share texels, so that no single texel can be right for all of them. images: as in the settings.
+    heavy: takes more than seconds.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Case:
     warned: str = ""
     unwrapped: bool = False
     shared: bool = False
+    images: str = "one"
     heavy: bool = False
 
 
@@ -148,6 +150,46 @@ def _(_: Path) -> bpy.types.Object:
     obj.material_slots[2].material = principled("On the object")
     for polygon in obj.data.polygons:
         polygon.material_index = polygon.index % 3
+    return obj
+
+
+def _on_each_other() -> bpy.types.Object:
+    """A box of two materials, each of which fills the whole UV map."""
+    obj = box()
+    for name in ("Wood", "Iron"):
+        obj.data.materials.append(principled(name))
+    for polygon in obj.data.polygons:
+        polygon.material_index = polygon.index % 2
+    corners = np.array([(0.03, 0.05), (0.31, 0.05), (0.31, 0.95), (0.03, 0.95)])
+    change_uvs(obj, lambda uv: np.tile(corners, (6, 1)) + np.stack([_of_face(obj) // 2 / 3, 0 * _of_face(obj)], 1))
+    return obj
+
+
+@case("materials that lie on each other, one image", shared=True, warned="set Images to one per material")
+def _(_: Path) -> bpy.types.Object:
+    return _on_each_other()
+
+
+@case("materials that lie on each other, an image for each", images="material")
+def _(_: Path) -> bpy.types.Object:
+    return _on_each_other()
+
+
+@case("materials on each other and on UDIM tiles, an image for each", images="material", warned="lies on 3 UDIM tiles")
+def _(_: Path) -> bpy.types.Object:
+    obj = _on_each_other()
+    change_uvs(obj, lambda uv: uv + np.stack([_of_face(obj) // 2, 0 * _of_face(obj)], 1))
+    return obj
+
+
+@case("empty and repeated slots, an image for each", images="material", note="empty material slot")
+def _(_: Path) -> bpy.types.Object:
+    obj = ball()
+    wood = principled("Wood")
+    for material in (wood, None, principled("Spare"), wood):
+        obj.data.materials.append(material)
+    for polygon in obj.data.polygons:
+        polygon.material_index = (0, 1, 3)[polygon.index % 3]
     return obj
 
 

@@ -38,13 +38,14 @@ def walk(case: Case, scratch: Path, **settings: Any) -> Outcome:
     before = fingerprints()
     outcome = Outcome(obj, before=before)
     try:
-        task, job = driver.start(obj, JobSettings(**{"prompt": "red brick", "size": 64, "iterations": 2, **settings}))
+        usual = {"prompt": "red brick", "size": 64, "iterations": 2, "images": case.images}
+        task, job = driver.start(obj, JobSettings(**{**usual, **settings}))
         outcome.folder = task.folder.path
         state = job.wait()
         if state.error:
             outcome.refusal = state.error.sentence
         else:
-            outcome.notes = [*state.warnings, *driver.finish(task, Path(state.done.paths["basecolor"]), file=None)]
+            outcome.notes = [*state.warnings, *driver.finish(task, Path(state.done.paths["basecolor"]), place=None)]
             outcome.image = base_color_image(obj)
     except driver.REFUSALS as error:
         outcome.refusal = str(error)

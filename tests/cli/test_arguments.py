@@ -34,10 +34,10 @@ def test_every_flag_reaches_its_setting(mesh: Path, tmp_path: Path) -> None:
     wanted = JobSettings(
         prompt="red brick", negative="blue", preset="paper", teacher="sd15", device="cuda", iterations=7, size=256,
         seed=9, uv_map="Second", loss="sds", depth="16", margin=5, front="left",
-        overlaps="average", unseen_map=True,
+        overlaps="average", images="material", unwrap="xatlas", unseen_map=True,
     )  # fmt: skip
     names = ("prompt", "negative", "preset", "teacher", "device", "iterations", "size", "seed", "uv_map", "loss",
-             "depth", "margin", "front", "overlaps")  # fmt: skip
+             "depth", "margin", "front", "overlaps", "images", "unwrap")  # fmt: skip
     words = [w for n in names for w in (f"--{n.replace('_', '-')}", str(getattr(wanted, n)))]
     words.append("--unseen-map")
     made = request_of(mesh, "--output", tmp_path / "out", "--object", "Seat", "--object", "Leg 1", *words)

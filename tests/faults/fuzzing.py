@@ -16,6 +16,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from csd_addon.core.mesh import MeshData
+from csd_addon.core.polygons import load_layer, save_layer
 from csd_addon.core.source import EditSource, Tile, load_edited, save_edited
 from csd_addon.jobs.folder import JobFolder, read_json
 from csd_addon.jobs.history import gradient_norms, list_runs
@@ -66,10 +68,12 @@ def _samples() -> dict[str, bytes]:
     """A sound file of each kind."""
     tile = Tile(np.full((4, 4, 4), 0.5, np.float32), False, np.ones((1, 1), np.float32))
     source = EditSource({0: tile}, np.zeros(12, np.int32), shapes.cube().corner_uvs, np.ones((12, 3), np.float32))
+    mesh = replace(shapes.cube(), image=np.arange(12, dtype=np.int32) // 6)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "x.npz"
         found = {}
-        for name, save in (("mesh", shapes.cube().save), ("source", source.save),
+        for name, save in (("mesh", mesh.save), ("source", source.save),
+                           ("layer", lambda p: save_layer(p, tile.pixels.ravel())),
                            ("edited", lambda p: save_edited(p, {0: tile.pixels}))):  # fmt: skip
             save(path)
             found[name] = path.read_bytes()
@@ -84,7 +88,7 @@ def _lying_header(shape: list[int], kind: str) -> bytes:
     head = f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': {tuple(shape)!r}, }}\n".encode()
     body = io.BytesIO()
     with zipfile.ZipFile(body, "w") as archive:
-        for name in ("positions", "triangles", "corner_normals", "corner_uvs", "tiles", "number", "0"):
+        for name in ("positions", "triangles", "corner_normals", "corner_uvs", "image", "tiles", "number", "uvs", "0"):
             archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + b"\0" * 24)
     return body.getvalue()
 
@@ -175,6 +179,7 @@ TARGETS: dict[str, tuple[Callable[[Any, Path], str], st.SearchStrategy[Any]]] = 
     "paths": (inside, st.lists(st.sampled_from(PATHS) | st.text(max_size=5), max_size=4).map("/".join)),
     "mesh": (_reads(MeshData.load), arrays_of("mesh")),
     "source": (_reads(EditSource.load), arrays_of("source")),
+    "layer": (_reads(load_layer), arrays_of("layer")),
     "edited": (_reads(load_edited), arrays_of("edited")),
     "catalogue": (catalogue, text_bytes | shards),
 }

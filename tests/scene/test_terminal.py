@@ -128,6 +128,24 @@ def test_one_object_of_a_blend_file(tmp_path: Path) -> None:
     assert base_color_source(bpy.data.objects["Back/rest"].active_material) is None
 
 
+def test_an_image_for_each_material(tmp_path: Path) -> None:
+    obj = cube("Crate")
+    for name in ("Wood", "Eisen/é"):
+        obj.data.materials.append(principled(name))
+    for polygon in obj.data.polygons:
+        polygon.material_index = polygon.index % 2
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "crate.blend"))
+    code, _ = headless(tmp_path / "crate.blend", tmp_path, settings={"images": "material"})
+    out = tmp_path / "out"
+    names = {"Crate_Wood_basecolor.png", "Crate_Eisen_é_basecolor.png"}
+    assert code == 0 and {path.name for path in (out / "textures").iterdir()} == names
+    out.rename(tmp_path / "moved")
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "moved" / "crate.blend"))
+    images = [base_color_source(slot.material).image for slot in bpy.data.objects["Crate"].material_slots]
+    assert {image.filepath for image in images} == {f"//textures/{name}" for name in names}
+    assert {tuple(image.size) for image in images} == {(64, 64)}
+
+
 def test_every_mesh_where_none_is_named(tmp_path: Path) -> None:
     code, _ = headless(scene_file(tmp_path), tmp_path)
     out = tmp_path / "out"

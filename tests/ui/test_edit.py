@@ -351,7 +351,7 @@ def test_an_object_deleted_while_it_is_edited_is_a_sentence(obj: bpy.types.Objec
     task, result = started(obj, home)
     bpy.data.objects.remove(obj)
     with pytest.raises(ValueError, match="The object 'Wall' is gone; its texture is kept in") as caught:
-        driver.finish(task, result, file=None)
+        driver.finish(task, result, place=None)
     assert str(result) in str(caught.value) and result.is_file() and len(bpy.data.images) == 1
 
 
@@ -359,7 +359,7 @@ def test_an_image_removed_while_it_is_edited_is_a_sentence(obj: bpy.types.Object
     task, result = started(obj, home)
     bpy.data.images.remove(source())
     with pytest.raises(ValueError, match="The image 'bricks.png', from which the edit started, is gone"):
-        driver.finish(task, result, file=None)
+        driver.finish(task, result, place=None)
     assert result.is_file() and len(bpy.data.images) == 0
 
 
@@ -372,7 +372,7 @@ def test_a_slot_removed_while_it_is_edited_is_a_sentence(obj: bpy.types.Object, 
         obj.data.materials.pop()
     counts = datablocks()
     with pytest.raises(ValueError, match="'Wall' has no material slots"):
-        driver.finish(task, result, file=None)
+        driver.finish(task, result, place=None)
     assert shown(obj) == source() and datablocks() == counts
 
 

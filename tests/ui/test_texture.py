@@ -241,5 +241,5 @@ def test_a_result_that_can_not_be_put_up_leaves_no_new_uv_layer(home: Path) -> N
     result = Path(state.done.paths["basecolor"])
     result.write_bytes(result.read_bytes()[:-20])
     with pytest.raises(ValueError, match="basecolor.png can't be loaded: the file is damaged"):
-        driver.finish(task, result, file=None)
+        driver.finish(task, result, place=None)
     assert fingerprint(obj) == before and datablocks() == counts

@@ -54,9 +54,9 @@ def test_files_beside_the_blend(obj: bpy.types.Object, home: Path, tmp_path: Pat
     # What an earlier run left there is no tile of this one.
     (tmp_path / "out" / "wall.1005.png").write_bytes(b"")
     task = driver.prepare(obj, settings, new_folder(home / "jobs"))
-    assert task.notes == ()
+    assert not task.notes
     job = driver.run_blocking(task)
-    driver.finish(task, Path(job.state.done.paths["basecolor"]), file=tmp_path / "out" / "wall")
+    driver.finish(task, Path(job.state.done.paths["basecolor"]), place=lambda *_: tmp_path / "out" / "wall")
     image = base_color_image(obj)
     assert blue(image) == expected(3) and Path(image.filepath).name == "wall.<UDIM>.png" and not image.packed_files
     names = {path.name for path in (tmp_path / "out").iterdir()}
