@@ -26,7 +26,7 @@ from .field.hashgrid import HashField
 # Points along the edge of a texel where the field changes fast.
 FINE = 2
 # That is: where neighbouring texels differ by more than this.
-_FAST = 6 / 255
+_FAST = 10 / 255
 # By so much at most may an interpolated texel differ: half a step of an image of 8 bits.
 EXACT = 0.5 / 255
 # Texels around each chart that get field values of their own.
