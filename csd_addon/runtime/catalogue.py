@@ -73,7 +73,8 @@ def _find(name: str, paths: Paths) -> TeacherFolders:
             return _around(root, paths)
         if not root.is_dir():
             raise TeacherMissing(
-                f'No teacher "{name}": give mini, broad, sd15, a folder in diffusers layout, or a .safetensors file.'
+                f'No teacher "{name}": give auto, mini, broad, sd15, a folder in diffusers layout, or a .safetensors '
+                "file."
             )
     if missing := check_layout(root):
         refuse_pickles(root, missing)
