@@ -237,7 +237,7 @@ def views_and_bake(path: Path, size: int) -> dict[str, float]:
     """CPU seconds of the views at 512 and of the bake from the balanced preset's grid, as a job does both."""
     import torch
 
-    from benchmarks.bake import grown
+    from benchmarks.bake import random_field
     from csd_addon.core.mesh import MeshData, Normalization
     from csd_addon.core.settings import PRESETS
     from csd_addon.worker.bake import bake, build_atlas
@@ -255,7 +255,7 @@ def views_and_bake(path: Path, size: int) -> dict[str, float]:
     marks.append(time.process_time())
     seen = SeenFaces(Seen.of(pool, mesh, recipe.resolution), directions(mesh))
     atlas = build_atlas(mesh, normalization, (size, size))
-    bake(grown(recipe, 1.0, 1), atlas, seen=seen)
+    bake(random_field(recipe, 1.0, 1), atlas, seen=seen)
     Filling.of(atlas, unseen_texels(atlas, seen))
     marks.append(time.process_time())
     return {"views": marks[1] - marks[0], "bake": marks[2] - marks[1], "memory": peak_mb()}

@@ -1,6 +1,6 @@
 """Our bake beside Blender's own: Cycles' emission bake with one sample, same mesh, UVs, size and margin, in one run.
 
-    python benchmarks/bake.py [--sizes 1024 2048 4096]
+    python benchmarks/bake.py [--sizes 1024 2048 4096] [--grow "red brick" ...]
 
 Run it with a Python that has the bpy wheel; ``CSD_WORKER_PYTHON`` names one that has torch, which does our part. CPU
 seconds of all threads are counted, because other work on a machine stretches wall time; both are printed. The known
@@ -9,6 +9,7 @@ image that is baked is smooth over the surface: colour = position. Ours comes fr
 Three hash grids with random tables stand for grown ones in the times: *bundled*, the bundled teacher's, with about the
 contrast of its cobblestone and tiles; *balanced*, 16 levels up to 2048 cells whose amplitude falls as 1 / cells, as
 pictures' do; *noise*, the same with equal amplitudes, so that almost every texel is a mean of four points.
+``--grow`` adds those that the teacher "mini" grows on the mesh, draft, for these prompts.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+MINI = ROOT / "csd_addon" / "teachers" / "mini"
+RANDOM = ("bundled", "balanced", "noise")
 
 
 
@@ -96,7 +100,7 @@ def cycles(folder: Path, sizes: list[int]) -> dict[int, tuple[float, float]]:
     return {size: seconds[size] for size in sizes}
 
 
-def ours(folder: Path, sizes: list[int]) -> None:
+def ours(folder: Path, sizes: list[int], prompts: list[str]) -> None:
     """Bake the position and a hash-grid field; one JSON line for each size."""
     import torch
 
@@ -109,9 +113,10 @@ def ours(folder: Path, sizes: list[int]) -> None:
     torch.set_num_threads(1)
     mesh = MeshData.load(folder / "mesh.npz")
     normalization = Normalization.of(mesh.positions)
-    bundled = resolve(JobSettings(prompt="x"), read_preferences(ROOT / "csd_addon" / "teachers" / "mini"))
-    fields = {"bundled": grown(bundled, 1.5, 0), "balanced": grown(PRESETS["balanced"], 1.0, 1),
-              "noise": grown(PRESETS["balanced"], 0.3, 0)}  # fmt: skip
+    bundled = resolve(JobSettings(prompt="x"), read_preferences(MINI))
+    fields = {"bundled": random_field(bundled, 1.5, 0), "balanced": random_field(PRESETS["balanced"], 1.0, 1),
+              "noise": random_field(PRESETS["balanced"], 0.3, 0)}  # fmt: skip
+    fields |= {prompt: optimized(prompt, mesh) for prompt in prompts}
 
     class Position(torch.nn.Module):
         def __init__(self) -> None:
@@ -142,7 +147,34 @@ def ours(folder: Path, sizes: list[int]) -> None:
         print(json.dumps({"size": size, **figures}), flush=True)
 
 
-def grown(recipe: Any, amplitude: float, falling: int) -> Any:
+def optimized(prompt: str, mesh: Any) -> Any:
+    """The field that "mini" grows on ``mesh``."""
+    import torch
+
+    from csd_addon.core.mesh import Normalization
+    from csd_addon.core.settings import JobSettings, resolve
+    from csd_addon.worker.guidance.preferences import read_preferences
+    from csd_addon.worker.guidance.teacher import DiffusionTeacher
+    from csd_addon.worker.render.surface import Surface
+    from csd_addon.worker.render.views import sample_pool
+    from csd_addon.worker.synthesis import Synthesis
+
+    device, generator = torch.device("cpu"), torch.Generator().manual_seed(0)
+    teacher = DiffusionTeacher(
+        {"root": str(MINI)}, device, torch.float32, use=("depth", "canny"), lora_words="",
+    )  # fmt: skip
+    recipe = resolve(JobSettings(prompt=prompt, preset="draft"), read_preferences(MINI))
+    surface = Surface.of(mesh, Normalization.of(mesh.positions), device)
+    loop = Synthesis(
+        teacher, list(sample_pool(surface, recipe, generator, teacher.conditions)), recipe, prompt=prompt,
+        negative=recipe.negative, loss="csd", generator=generator,
+    )  # fmt: skip
+    while loop.iteration < recipe.iterations:
+        loop.step()
+    return loop.field
+
+
+def random_field(recipe: Any, amplitude: float, falling: int) -> Any:
     """A field with random tables of this amplitude at the coarsest level, falling with that power of the resolution."""
     import torch
 
@@ -161,10 +193,11 @@ def grown(recipe: Any, amplitude: float, falling: int) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 4096])
+    parser.add_argument("--grow", nargs="+", default=[], metavar="PROMPT")
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.ours:
-        ours(words.ours, words.sizes)
+        ours(words.ours, words.sizes, words.grow)
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -173,17 +206,20 @@ def main() -> None:
 
         python = os.environ.get("CSD_WORKER_PYTHON", sys.executable)
         command = [python, __file__, "--ours", str(folder), "--sizes", *map(str, words.sizes)]
+        command += ["--grow", *words.grow] if words.grow else []
         environment = worker_environment(os.environ)
         lines = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    print("| size | Cycles, CPU s (wall) | raster + margin | × | bundled | × | balanced | × | noise | × "
-          "| difference in charts, mean (largest) of 255 |")  # fmt: skip
-    print("|" + "---|" * 11)
+    names = (*RANDOM, *words.grow)
+    print("| size | Cycles, CPU s (wall) | raster + margin | × "
+          + "".join(f"| {name} | × " for name in names)
+          + "| difference in charts, mean (largest) of 255 |")  # fmt: skip
+    print("|" + "---|" * (5 + 2 * len(names)))
     for line in lines.stdout.splitlines():
         f = json.loads(line)
         their = blender[f["size"]]
         row = " ".join(
             f"| {f[name][0]:.2f} ({f[name][1]:.2f}) | {their[0] / f[name][0]:.2f}"
-            for name in ("raster", "bundled", "balanced", "noise")
+            for name in ("raster", *names)
         )
         print(f"| {f['size']} | {their[0]:.2f} ({their[1]:.2f}) {row} | {f['mean']:.2f} ({f['largest']:.1f}) |")
 

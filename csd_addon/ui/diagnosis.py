@@ -45,7 +45,7 @@ class CSD_OT_diagnose(SettingsMixin, bpy.types.Operator):
         try:
             state = driver.wait(driver.start(context.object, settings_of(context.scene, self))[1]).state
         except driver.REFUSALS as error:
-            return self._refuse(context, error)
+            return obstacles.refuse(self, context, error)
         for sentence in state.warnings:
             self.report({"WARNING"}, sentence)
         if not state.done:
@@ -61,13 +61,8 @@ class CSD_OT_diagnose(SettingsMixin, bpy.types.Operator):
         try:
             session.start([session.Item(ObjectKey.of(context.object), settings_of(context.scene, self))])
         except driver.REFUSALS as error:
-            return self._refuse(context, error)
+            return obstacles.refuse(self, context, error)
         return {"INTERFACE"}
-
-    def _refuse(self, context: bpy.types.Context, error: Exception) -> set[str]:
-        obstacles.remember(context, str(error))
-        self.report({"ERROR"}, str(error))
-        return {"CANCELLED"}
 
 
 def settings_of(scene: bpy.types.Scene, operator: bpy.types.Operator) -> JobSettings:

@@ -57,10 +57,12 @@ def find_for_diagnosis(context: bpy.types.Context) -> Obstacle | None:
     return next((found for check in checks if (found := check(context, context.scene.csd))), None)
 
 
-def remember(context: bpy.types.Context, sentence: str) -> None:
-    """Keep the refusal of a click in sight until something that it may be about has changed."""
+def refuse(operator: bpy.types.Operator, context: bpy.types.Context, error: Exception) -> set[str]:
+    """End ``operator`` with its refusal, which stays in sight until something that it may be about has changed."""
     global _refused
-    _refused = (_about(context), sentence)
+    _refused = (_about(context), str(error))
+    operator.report({"ERROR"}, str(error))
+    return {"CANCELLED"}
 
 
 def _object(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Obstacle | None:

@@ -38,8 +38,7 @@ class _JobOperator(SettingsMixin):
             task, job = driver.start(context.object, read_settings(context.scene, self.kind, self))
             return self._conclude(task, driver.wait(job).state, place)
         except driver.REFUSALS as error:
-            obstacles.remember(context, str(error))
-            return _refuse(self, error)
+            return obstacles.refuse(self, context, error)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Start the jobs and let Blender go on; ``session`` finishes them."""
@@ -47,8 +46,7 @@ class _JobOperator(SettingsMixin):
             settings, place = read_settings(context.scene, self.kind, self), output.place(context.scene)
             session.start([session.Item(ObjectKey.of(obj), settings, place) for obj in chosen(context)])
         except driver.REFUSALS as error:
-            obstacles.remember(context, str(error))
-            return _refuse(self, error)
+            return obstacles.refuse(self, context, error)
         # Started, not done: no undo step yet, and nothing to adjust.
         return {"INTERFACE"}
 
@@ -163,7 +161,8 @@ class CSD_OT_resume(bpy.types.Operator):
             task = self._task()
             session.begin(task, driver.launch(task, resume=True), output.place(context.scene))
         except driver.REFUSALS as error:
-            return _refuse(self, error)
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
         if bpy.app.background:
             session.wait()
         return {"FINISHED"}
@@ -187,8 +186,3 @@ class CSD_OT_dismiss(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         session.forget()
         return {"FINISHED"}
-
-
-def _refuse(operator: bpy.types.Operator, error: Exception) -> set[str]:
-    operator.report({"ERROR"}, str(error))
-    return {"CANCELLED"}

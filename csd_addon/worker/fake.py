@@ -1,8 +1,8 @@
 """Speaks the protocol with numpy alone, so that everything around the worker is tested without torch.
 
 Paints the UV coordinates, tinted by the seed, in ``iterations`` steps; an edit inverts its source, a diagnosis makes
-its figures up. Two words in the
-prompt or the target make it fail on purpose: "crash" ends the process, "hang" stops answering.
+its figures up. Two words in the prompt or the target make it fail on purpose: "crash" ends the process, "hang" stops
+answering.
 """
 
 from __future__ import annotations
