@@ -1,4 +1,4 @@
-"""Train the bundled teacher from nothing: ``python -m training``.
+"""Train the bundled teacher: ``python -m training``; with a GPU ``--device cuda``.
 
 Stages run in order, each seeded, each finished by its own marker; starting again continues where it stopped.
 """
@@ -9,7 +9,12 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .stages import Sizes
 
 # glibc otherwise hands torch's buffers back to the kernel at every step, and idle OpenMP threads stall a
 # shared core.
@@ -20,7 +25,7 @@ ALLOCATOR = {
 
 
 def main() -> None:
-    from .stages import CONTINUED, FULL, SMOKE, STAGES, Workplace
+    from .stages import STAGES, Workplace
 
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument(
@@ -35,19 +40,29 @@ def main() -> None:
     parser.add_argument(
         "--smoke", action="store_true", help="tiny sizes, to see the program run; the result is useless"
     )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the networks learn")
+    parser.add_argument("--steps", type=int, help="of the UNet, instead of the usual number")
     parser.add_argument("--processes", type=int, default=2, help="one-thread training processes")
     arguments = parser.parse_args()
     output = arguments.output or Path(__file__).resolve().parent.parent / "csd_addon" / "teachers" / "broad"
     if arguments.smoke and not arguments.output:
         parser.error("--smoke makes a useless teacher: say where it may be written with --output.")
-    sizes = SMOKE if arguments.smoke else CONTINUED if arguments.start else FULL
-    place = Workplace(arguments.work, output, sizes, arguments.processes, arguments.start)
+    sizes = chosen_sizes(arguments)
+    place = Workplace(arguments.work, output, sizes, arguments.processes, arguments.start, arguments.device)
     for name, stage in STAGES.items():
         if arguments.stage in (None, name):
             begun, cpu = time.monotonic(), cpu_seconds()
             stage(place)
             spent = f"{time.monotonic() - begun:.0f} s, CPU {cpu_seconds() - cpu:.0f} s"
             print(f"stage {name}: {spent}", flush=True)
+
+
+def chosen_sizes(arguments: argparse.Namespace) -> Sizes:
+    from .stages import ACCELERATED, CONTINUED, FULL, SMOKE
+
+    on_cpu = CONTINUED if arguments.start else FULL
+    sizes = SMOKE if arguments.smoke else ACCELERATED if arguments.device == "cuda" else on_cpu
+    return replace(sizes, unet_steps=arguments.steps) if arguments.steps else sizes
 
 
 def cpu_seconds() -> float:

@@ -168,7 +168,7 @@ def caption(rng: np.random.Generator, look: Look) -> str:
 def with_extras(rng: np.random.Generator, text: str, look: Look) -> str:
     """`text` with words about the picture, and words that say nothing, before and after it."""
     extra = []
-    if look.close and rng.random() < 0.7:
+    if look.close and rng.random() < 0.3:
         extra.append(str(rng.choice(CLOSE_WORDS)))
     if look.lit and rng.random() < 0.35:
         extra.append(str(rng.choice(LIGHT_WORDS)))

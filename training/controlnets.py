@@ -6,9 +6,19 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel
 
-from .unet import REPORT_TIMES, DenoisingData, loss_weights, new_scheduler, noised, weighted_error
+from .unet import (
+    REPORT_TIMES,
+    DenoisingData,
+    fixed_noise,
+    loss_weights,
+    new_scheduler,
+    noised,
+    random_noise,
+    weighted_error,
+)
 
 KINDS = ("depth", "canny")
 
@@ -25,6 +35,9 @@ class ConditionData:
 
     images: torch.Tensor
     owner: torch.Tensor
+
+    def to(self, device: str) -> ConditionData:
+        return ConditionData(self.images.to(device), self.owner.to(device))
 
     def of(self, index: torch.Tensor) -> torch.Tensor:
         """[B, 3, 64, 64] float32 in [0, 1] for latents `index` [B]."""
@@ -55,12 +68,20 @@ class ControlNetTask:
         self.alphas = new_scheduler().alphas_cumprod
         self.weights = loss_weights(self.alphas)
 
+    def to(self, device: str) -> None:
+        self.data, self.conditions = self.data.to(device), self.conditions.to(device)
+        self.held_out, self.held_out_conditions = self.held_out.to(device), self.held_out_conditions.to(device)
+        self.unet.to(device)
+        self.text_encoder.to(device)
+        self.alphas, self.weights = self.alphas.to(device), self.weights.to(device)
+        if device == "cpu":
+            self.unet.set_attn_processor(AttnProcessor())  # hogwild says why
+
     def loss(self, model, batch: int, generator: torch.Generator) -> torch.Tensor:
         index, latents, tokens = self.data.draw(batch, generator)
         with torch.no_grad():
             text = self.text_encoder(tokens).last_hidden_state
-        time = torch.randint(1000, (batch,), generator=generator)
-        noise = torch.randn(latents.shape, generator=generator)
+        time, noise = random_noise(latents, generator)
         noisy = noised(latents, noise, self.alphas[time])
         predicted = predict(self.unet, model, noisy, time, text, self.conditions.of(index))
         return weighted_error(predicted, noise, self.weights[time])
@@ -72,10 +93,10 @@ class ControlNetTask:
         """
         data = self.held_out
         text = self.text_encoder(data.tokens[:, 0].long()).last_hidden_state
-        right = self.held_out_conditions.of(torch.arange(len(data.latents)))
+        right = self.held_out_conditions.of(torch.arange(len(data.latents), device=data.latents.device))
         lines = []
         for time in REPORT_TIMES:
-            noise = torch.randn(data.latents.shape, generator=torch.Generator().manual_seed(time))
+            noise = fixed_noise(data.latents, time)
             noisy = noised(data.latents.float(), noise, self.alphas[time].expand(len(noise)))
             predictions = {
                 "right": predict(self.unet, model, noisy, time, text, right),

@@ -1,14 +1,16 @@
 """Rendered training images with their captions' attributes and condition images.
 
 The renderer, its cameras and the condition images are the ones synthesis uses, at the same 64 px with 2 x 2
-samples a pixel. Each G-buffer is painted several times with different materials. Images are uint8 [N, 64,
-64, 3] sRGB, row 0 at the top; conditions are uint8 [G, 64, 64] (depth, canny).
+samples a pixel. Each G-buffer is painted several times with different materials. Most images are close-ups, as most
+views of synthesis are: a whole object at 64 px shows more background than pattern. Images are uint8 [N, 64, 64, 3]
+sRGB, row 0 at the top; conditions are uint8 [G, 64, 64] (depth, canny).
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,7 +30,10 @@ from .vocabulary import sample_color
 
 SIZE, SUPERSAMPLE = 64, 2
 VIEWS_PER_SHAPE = 5
-CLOSE_SHARE = 0.25
+CLOSE_SHARE = 0.7
+# Half the width of what a close-up shows, and pixels a unit of the pattern's own length in it (the ball's radius is 1).
+CLOSE_EXTENT = (0.2, 0.6)
+PATTERN_PIXELS = (32.0, 90.0)
 SHARD = 6000
 
 
@@ -46,9 +51,7 @@ class Dataset:
 
 
 def random_view(rng: np.random.Generator, shape: Shape, close: bool) -> View:
-    """A camera as in synthesis: the object fills 50 to 100 % of the frame, or the frame covers 30 to 60 % of
-    it.
-    """
+    """A camera as in synthesis: the object fills 65 to 125 % of the frame, or the frame covers 20 to 60 % of it."""
     azimuth = rng.uniform(0, 360)
     elevation = np.degrees(np.arcsin(rng.uniform(np.sin(np.radians(-45)), np.sin(np.radians(80)))))
     fov = rng.uniform(25, 45)
@@ -68,10 +71,26 @@ def random_view(rng: np.random.Generator, shape: Shape, close: bool) -> View:
     return View(
         azimuth,
         elevation,
-        rng.uniform(0.3, 0.6) / np.tan(np.radians(fov / 2)),
+        log_uniform(rng, *CLOSE_EXTENT) / np.tan(np.radians(fov / 2)),
         fov,
         tuple(map(float, target)),
     )
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def random_fineness(rng: np.random.Generator, view: View, close: bool) -> float:
+    """How many times finer than its surface function draws it the material lies on the object, 1 or more.
+
+    A close-up shows the pattern at PATTERN_PIXELS whatever it is close to, so that a texture may carry more detail than
+    a whole object at 64 px could; whole objects wear such fine textures too.
+    """
+    if not close:
+        return 1.0 if rng.random() < 0.5 else log_uniform(rng, 1.0, 2.0)
+    pixels = SIZE / 2 / (view.distance * np.tan(np.radians(view.fov / 2)))
+    return max(1.0, pixels / log_uniform(rng, *PATTERN_PIXELS))
 
 
 def random_background(rng: np.random.Generator) -> np.ndarray:
@@ -83,15 +102,15 @@ def random_background(rng: np.random.Generator) -> np.ndarray:
     return np.clip(value + rng.uniform(-1, 1, 3) * (0.02 if kind < 0.65 else 0.12 if kind < 0.9 else 0.5), 0, 1)
 
 
-def paint_image(rng: np.random.Generator, buffer: GBuffer, view: View, look: Look) -> np.ndarray:
-    """One image [64, 64, 3] uint8 of the G-buffer with a new instance of `look`."""
+def paint_image(rng: np.random.Generator, buffer: GBuffer, view: View, look: Look, fineness: float) -> np.ndarray:
+    """One image [64, 64, 3] uint8 of the G-buffer with a new instance of `look`, `fineness` times finer."""
     first = sample_color(rng, look.first, look.shade)
     second = sample_color(rng, look.second) if look.second else first
     normal = buffer.normal.numpy()
     color = albedo(
         look.material,
         Paint(rng, first, second, look.direction, not look.natural),
-        buffer.position.numpy(),
+        buffer.position.numpy() * fineness,
         normal,
         look.worn,
     )
@@ -131,16 +150,14 @@ def generate(seed: int, count: int, paints: int) -> Dataset:
         canny.append((canny_image(buffer)[0].numpy() * 255).astype(np.uint8))
         for _ in range(min(paints, count - len(images))):
             look = random_look(rng, shape.kind, close)
-            images.append(paint_image(rng, buffer, view, look))
+            images.append(paint_image(rng, buffer, view, look, random_fineness(rng, view, close)))
             looks.append(look)
             owner.append(len(depth) - 1)
     return Dataset(np.stack(images), looks, np.array(owner), np.stack(depth), np.stack(canny))
 
 
 def build(folder: Path, count: int, seed: int, paints: int = 5) -> None:
-    """Generate `count` images in shards of at most SHARD, two processes at a time; shards that exist are
-    kept.
-    """
+    """Generate `count` images in shards of at most SHARD, a process on every core; shards that exist are kept."""
     shards = [
         (folder / f"shard{i:02d}", seed + i, min(SHARD, count - i * SHARD), paints) for i in range(-(-count // SHARD))
     ]
@@ -148,7 +165,7 @@ def build(folder: Path, count: int, seed: int, paints: int = 5) -> None:
     if len(missing) == 1:
         print(f"images: {build_shard(missing[0])} done", flush=True)
     elif missing:
-        with multiprocessing.get_context("spawn").Pool(min(2, len(missing))) as pool:
+        with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, len(missing))) as pool:
             for name in pool.imap_unordered(build_shard, missing):
                 print(f"images: {name} done", flush=True)
 

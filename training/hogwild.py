@@ -1,9 +1,11 @@
-"""One training loop for every diffusion part: a few one-thread processes step on the same shared parameters.
+"""One training loop for every diffusion part: a few one-thread processes step on the same shared parameters, or one
+process on a GPU.
 
 Lock-free updates (Hogwild) suit a small shared machine: nobody waits for a process that another program
 slows down. The first process also keeps the moving average that is kept in the end, logs, and writes
 checkpoints (safetensors, aside and renamed): killing the run and starting it again continues from the last
-one.
+one. Where the processor multiplies bfloat16 itself the loss is computed in it (1.6 times as fast here), with plain
+attention: the fused kernel's backward pass is five times slower in bfloat16. Parameters and moments stay float32.
 """
 
 from __future__ import annotations
@@ -17,12 +19,18 @@ from typing import Protocol
 
 import torch
 import torch.multiprocessing as multiprocessing
+from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 
 class Task(Protocol):
-    """What is trained. Crosses into the processes by pickling, so its tensors are shared, not copied."""
+    """What is trained. Crosses into the processes by pickling, so its tensors are shared, not copied.
+
+    generator: on the device that the task was moved to.
+    """
+
+    def to(self, device: str) -> None: ...
 
     def loss(self, model: nn.Module, batch: int, generator: torch.Generator) -> torch.Tensor: ...
 
@@ -32,7 +40,7 @@ class Task(Protocol):
 @dataclass(frozen=True)
 class Run:
     """folder: where the checkpoints lie. steps: of all processes together. average: decay of the moving
-    average.
+    average. device: "cpu", or "cuda" for one process there.
     """
 
     name: str
@@ -45,6 +53,7 @@ class Run:
     report_every: int = 500
     save_every: int = 200
     seed: int = 0
+    device: str = "cpu"
 
     @property
     def result(self) -> Path:
@@ -59,13 +68,16 @@ class Run:
 def train(model: nn.Module, task: Task, run: Run) -> None:
     """Run `run.steps` steps, or what is left of them, and leave the averaged parameters in `run.result`."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    model.to(memory_format=torch.channels_last)
+    model.to(run.device, memory_format=torch.channels_last)
+    task.to(run.device)
+    if run.device == "cpu":
+        model.set_attn_processor(AttnProcessor())
     counter = multiprocessing.get_context("spawn").Value("i", 0)
     if (run.folder / "model.safetensors").exists():
-        state = load_file(run.folder / "model.safetensors")
+        state = load_file(run.folder / "model.safetensors", run.device)
         counter.value = int(state.pop("steps"))
         model.load_state_dict(state)
-    if run.processes == 1:
+    if run.processes == 1 or run.device != "cpu":
         worker(0, model, task, run, counter)
     else:
         model.share_memory()
@@ -85,12 +97,13 @@ def worker(rank: int, model: nn.Module, task: Task, run: Run, counter) -> None:
     optimizer = torch.optim.AdamW(trained, lr=run.rate, weight_decay=0.01, fused=True)
     restore_moments(optimizer, trained, run.folder / f"moments{rank}.safetensors")
     average = averaged_copy(model, run) if rank == 0 else None
-    generator = torch.Generator().manual_seed(run.seed * 1009 + rank * 101 + counter.value * 7)
+    generator = torch.Generator(run.device).manual_seed(run.seed * 1009 + rank * 101 + counter.value * 7)
     done, begun = 0, time.monotonic()
     while (step := counter.value) < run.steps:
         for group in optimizer.param_groups:
             group["lr"] = rate_at(run, step)
-        loss = task.loss(model, run.batch, generator)
+        with torch.autocast(run.device, torch.bfloat16, enabled=run.device != "cpu" or has_bfloat16()):
+            loss = task.loss(model, run.batch, generator)
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0, foreach=True)
         optimizer.step()
@@ -114,6 +127,10 @@ def worker(rank: int, model: nn.Module, task: Task, run: Run, counter) -> None:
     log(run, f"process {rank}: {done} steps, {spent(begun)}")
 
 
+def has_bfloat16() -> bool:
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
 def spent(begun: float) -> str:
     return f"cpu {time.process_time():.0f} s, wall {time.monotonic() - begun:.0f} s"
 
@@ -129,7 +146,7 @@ def averaged_copy(model: nn.Module, run: Run) -> nn.Module:
     average = copy.deepcopy(model).requires_grad_(False)
     if run.result.exists():
         average.load_state_dict(load_file(run.result))
-    return average.to(memory_format=torch.channels_last)
+    return average.to(run.device, memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -157,7 +174,9 @@ def restore_moments(optimizer: torch.optim.Optimizer, trained: list[nn.Parameter
     state = load_file(path)
     for i, p in enumerate(trained):
         moments = {key: state[f"{key}.{i}"] for key in ("exp_avg", "exp_avg_sq", "step")}
-        optimizer.state[p] = {k: v if k == "step" else torch.empty_like(p).copy_(v) for k, v in moments.items()}
+        optimizer.state[p] = {
+            k: v.to(p.device) if k == "step" else torch.empty_like(p).copy_(v) for k, v in moments.items()
+        }
 
 
 def write(state: dict[str, torch.Tensor], path: Path) -> None:

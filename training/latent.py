@@ -72,12 +72,13 @@ def new_autoencoder(matrix: torch.Tensor, offset: torch.Tensor) -> AutoencoderTi
 
 
 @torch.no_grad()
-def encode_all(model: AutoencoderTiny, images: np.ndarray) -> torch.Tensor:
-    """Latents [N, 16, 16, 16] float16 of uint8 images [N, 64, 64, 3]."""
+def encode_all(model: AutoencoderTiny, images: np.ndarray, device: str = "cpu") -> torch.Tensor:
+    """Latents [N, 16, 16, 16] float16 on the CPU of uint8 images [N, 64, 64, 3], computed on `device`."""
     parts = []
+    model.to(device)
     for i in range(0, len(images), 256):
-        x = torch.from_numpy(images[i : i + 256]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        parts.append((model.encode(x).latents * model.config.scaling_factor).half().contiguous())
+        x = torch.from_numpy(images[i : i + 256]).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        parts.append((model.encode(x).latents * model.config.scaling_factor).half().cpu().contiguous())
     return torch.cat(parts)
 
 

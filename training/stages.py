@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from .controlnets import KINDS, ConditionData, ControlNetTask, new_controlnet
 from .evaluate import Judge
 from .hogwild import Run, train, write
 from .latent import encode_all, new_autoencoder, projection, train_decoder
-from .package import write_part, write_tokenizer, write_vocabulary
+from .package import known_words, write_part, write_tokenizer, write_vocabulary
 from .text_encoder import inherit, new_model, pretrain, tokenize, train_tokenizer
 from .unet import DenoisingData, UNetTask, new_scheduler, new_unet
 
@@ -32,11 +34,14 @@ class Sizes:
     decoder_steps: int
     unet_steps: int
     controlnet_steps: int
+    batch: int = 16
 
 
 FULL = Sizes(60_000, 2_000, 4, 1_500, 800, 24_000, 2_400)
 # On from the weights of a teacher that is there.
-CONTINUED = Sizes(60_000, 2_000, 4, 1_100, 300, 21_450, 1_200)
+CONTINUED = Sizes(48_000, 2_000, 4, 1_100, 300, 18_000, 700)
+# One GPU, from nothing or on from a teacher; the machine that has one makes the images with all its cores.
+ACCELERATED = Sizes(240_000, 2_000, 4, 1_500, 800, 20_000, 3_000, batch=512)
 SMOKE = Sizes(60, 10, 1, 3, 3, 3, 2)
 SEED = 1000
 
@@ -52,6 +57,7 @@ class Workplace:
     sizes: Sizes
     processes: int
     start: Path | None = None
+    device: str = "cpu"
 
     def tokenizer(self) -> CLIPTokenizer:
         return CLIPTokenizer.from_pretrained(self.work / "tokenizer", local_files_only=True)
@@ -84,7 +90,10 @@ class Workplace:
         return kind.from_pretrained(self.start / part, local_files_only=True).float()
 
     def run(self, name: str, steps: int, **fields) -> Run:
-        return Run(name, self.work / name, steps, processes=self.processes, seed=SEED, **fields)
+        return Run(
+            name, self.work / name, steps, batch=self.sizes.batch, processes=self.processes, seed=SEED,
+            device=self.device, **fields,
+        )  # fmt: skip
 
 
 def images(place: Workplace) -> None:
@@ -96,6 +105,20 @@ def images(place: Workplace) -> None:
 def text(place: Workplace) -> None:
     if (place.work / "text_encoder").exists():
         return
+    if place.start and known_words() == json.loads((place.start / "vocabulary.json").read_text())["words"]:
+        keep_text(place)
+    else:
+        learn_text(place)
+
+
+def keep_text(place: Workplace) -> None:
+    """The words are those of the teacher that training starts from, and so are the tokenizer and the encoder."""
+    print("text: the same words, so the tokenizer and the text encoder stay")
+    shutil.copytree(place.start / "tokenizer", place.work / "tokenizer", dirs_exist_ok=True)
+    save_text_encoder(place, place.started(CLIPTextModel, "text_encoder"))
+
+
+def learn_text(place: Workplace) -> None:
     looks = dataset.load(place.work / "images").looks
     rng = np.random.default_rng(SEED)
     train_tokenizer([caption(rng, look) for look in looks], place.work / "tokenizer")
@@ -105,6 +128,11 @@ def text(place: Workplace) -> None:
         known = CLIPTokenizer.from_pretrained(place.start / "tokenizer", local_files_only=True)
         inherit(model, tokenizer, place.started(CLIPTextModel, "text_encoder"), known)
     pretrain(model, tokenizer, looks, steps=place.sizes.text_steps, seed=SEED)
+    save_text_encoder(place, model)
+
+
+def save_text_encoder(place: Workplace, model: CLIPTextModel) -> None:
+    """Its folder marks the stage as done, so it appears whole."""
     model.save_pretrained(place.work / "text_encoder.part")
     os.replace(place.work / "text_encoder.part", place.work / "text_encoder")
 
@@ -124,7 +152,7 @@ def latent(place: Workplace) -> None:
         rng = np.random.default_rng(SEED + len(data.images))
         texts = [caption(rng, look) for look in data.looks for _ in range(place.sizes.captions)]
         tokens = tokenize(place.tokenizer(), texts).reshape(len(data.looks), place.sizes.captions, -1)
-        tensors = {"latents": encode_all(model, data.images), "tokens": tokens.to(torch.int16)}
+        tensors = {"latents": encode_all(model, data.images, place.device), "tokens": tokens.to(torch.int16)}
         write(tensors, place.work / f"{split}.safetensors")
 
 

@@ -44,7 +44,7 @@ def loss_weights(alphas: torch.Tensor) -> torch.Tensor:
 
 def weighted_error(predicted: torch.Tensor, noise: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Mean weighted squared error; predicted, noise [B, 16, 16, 16], weight [B]."""
-    channel = torch.ones(CHANNELS)
+    channel = torch.ones(CHANNELS, device=noise.device)
     channel[:3] = 3
     error = ((predicted - noise).square() * (channel / channel.mean())[:, None, None]).mean(dim=(1, 2, 3))
     return (error * weight).mean()
@@ -58,12 +58,16 @@ class DenoisingData:
     tokens: torch.Tensor
     empty: torch.Tensor
 
+    def to(self, device: str) -> DenoisingData:
+        return DenoisingData(self.latents.to(device), self.tokens.to(device), self.empty.to(device))
+
     def draw(self, batch: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Indices [B], latents [B, ...] float32 and token ids [B, 32], some captions left out."""
-        index = torch.randint(len(self.latents), (batch,), generator=generator)
-        which = torch.randint(self.tokens.shape[1], (batch,), generator=generator)
+        device = generator.device
+        index = torch.randint(len(self.latents), (batch,), generator=generator, device=device)
+        which = torch.randint(self.tokens.shape[1], (batch,), generator=generator, device=device)
         tokens = self.tokens[index, which].long()
-        tokens[torch.rand(batch, generator=generator) < CAPTION_DROPOUT] = self.empty.long()
+        tokens[torch.rand(batch, generator=generator, device=device) < CAPTION_DROPOUT] = self.empty.long()
         return index, self.latents[index].float(), tokens
 
 
@@ -75,12 +79,16 @@ class UNetTask:
         self.alphas = new_scheduler().alphas_cumprod
         self.weights = loss_weights(self.alphas)
 
+    def to(self, device: str) -> None:
+        self.data, self.held_out = self.data.to(device), self.held_out.to(device)
+        self.text_encoder.to(device)
+        self.alphas, self.weights = self.alphas.to(device), self.weights.to(device)
+
     def loss(self, model, batch: int, generator: torch.Generator) -> torch.Tensor:
         _, latents, tokens = self.data.draw(batch, generator)
         with torch.no_grad():
             text = self.text_encoder(tokens).last_hidden_state
-        time = torch.randint(1000, (batch,), generator=generator)
-        noise = torch.randn(latents.shape, generator=generator)
+        time, noise = random_noise(latents, generator)
         noisy = noised(latents, noise, self.alphas[time])
         return weighted_error(model(noisy, time, text).sample, noise, self.weights[time])
 
@@ -93,11 +101,23 @@ class UNetTask:
         texts["empty"] = self.text_encoder(data.empty.long()[None]).last_hidden_state.expand_as(right)
         lines = []
         for time in REPORT_TIMES:
-            noise = torch.randn(data.latents.shape, generator=torch.Generator().manual_seed(time))
+            noise = fixed_noise(data.latents, time)
             noisy = noised(data.latents.float(), noise, self.alphas[time].expand(len(noise)))
             error = {k: (model(noisy, time, t).sample - noise).square().mean().item() for k, t in texts.items()}
             lines.append(f"t{time} " + " ".join(f"{k} {v:.5f}" for k, v in error.items()))
         return " | ".join(lines)
+
+
+def random_noise(latents: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Time steps [B] int64, even over 0..999, and noise like `latents` [B, ...], on the generator's device."""
+    device = generator.device
+    time = torch.randint(1000, latents.shape[:1], generator=generator, device=device)
+    return time, torch.randn(latents.shape, generator=generator, device=device)
+
+
+def fixed_noise(latents: torch.Tensor, seed: int) -> torch.Tensor:
+    """The same noise on every device."""
+    return torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)).to(latents.device)
 
 
 def noised(latents: torch.Tensor, noise: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
