@@ -239,7 +239,7 @@ def views_and_bake(path: Path, size: int) -> dict[str, float]:
 
     from benchmarks.bake import random_field
     from csd_addon.core.mesh import MeshData, Normalization
-    from csd_addon.core.settings import PRESETS
+    from csd_addon.core.recipe import PRESETS
     from csd_addon.worker.bake import bake, build_atlas
     from csd_addon.worker.measure import Filling, unseen_texels
     from csd_addon.worker.render.surface import Surface

@@ -106,7 +106,9 @@ def ours(folder: Path, sizes: list[int], prompts: list[str]) -> None:
 
     from csd_addon.core.margin import fill_margin, margin_width
     from csd_addon.core.mesh import MeshData, Normalization
-    from csd_addon.core.settings import PRESETS, JobSettings, resolve
+    from csd_addon.core.recipe import PRESETS
+    from csd_addon.core.resolving import resolve
+    from csd_addon.core.settings import JobSettings
     from csd_addon.worker.bake import bake, build_atlas
     from csd_addon.worker.guidance.preferences import read_preferences
 
@@ -152,7 +154,8 @@ def optimized(prompt: str, mesh: Any) -> Any:
     import torch
 
     from csd_addon.core.mesh import Normalization
-    from csd_addon.core.settings import JobSettings, resolve
+    from csd_addon.core.resolving import resolve
+    from csd_addon.core.settings import JobSettings
     from csd_addon.worker.guidance.preferences import read_preferences
     from csd_addon.worker.guidance.teacher import DiffusionTeacher
     from csd_addon.worker.render.surface import Surface

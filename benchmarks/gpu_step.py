@@ -24,7 +24,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from csd_addon.core.mesh import Normalization  # noqa: E402
-from csd_addon.core.settings import Recipe, constant  # noqa: E402
+from csd_addon.core.recipe import Recipe, constant  # noqa: E402
 from csd_addon.worker.bake import bake, build_atlas  # noqa: E402
 from csd_addon.worker.guidance.pullback import Encoded  # noqa: E402
 from csd_addon.worker.guidance.teacher import DiffusionTeacher  # noqa: E402

@@ -8,7 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..core.settings import DEPTHS, DEVICES, FRONTS, IMAGES, KEEPS, LOSSES, OVERLAPS, PRESETS, UNWRAPS, JobSettings
+from ..core.recipe import PRESETS
+from ..core.settings import DEPTHS, DEVICES, FRONTS, IMAGES, KEEPS, LOSSES, OVERLAPS, UNWRAPS, JobSettings
 from . import setting_up, teacher
 from .request import Request
 

@@ -24,7 +24,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from .settings import PRESETS, JobSettings, Recipe, Schedule, by_hand, constant, layers, overlaid
+from .recipe import PRESETS, Recipe, Schedule, constant, overlaid
+from .resolving import by_hand, layers
+from .settings import JobSettings
 from .words import COLOR_WORDS, STOP_WORDS, words_of
 
 # Editing's own numbers over a preset, for a teacher that says nothing else (method.md, section 5).

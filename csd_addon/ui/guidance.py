@@ -11,7 +11,9 @@ import bpy
 from bpy.props import BoolProperty, FloatProperty, FloatVectorProperty
 
 from ..core.edit import resolve_edit
-from ..core.settings import JobSettings, Recipe, at, resolve
+from ..core.recipe import Recipe, at
+from ..core.resolving import resolve
+from ..core.settings import JobSettings
 from ..jobs.folder import read_json
 from ..runtime import catalogue
 from ..runtime.errors import TeacherMissing
@@ -34,7 +36,7 @@ def _fill(group: bpy.types.PropertyGroup, context: bpy.types.Context, names: tup
 
 
 class CSD_PG_guidance(bpy.types.PropertyGroup):
-    """``scene.csd.guidance``: names and meanings are those of ``core.settings.Recipe``."""
+    """``scene.csd.guidance``: names and meanings are those of ``core.recipe.Recipe``."""
 
     own_guidance: BoolProperty(
         name="Own Values", description="Use the numbers below instead of the preset's and the teacher's own",

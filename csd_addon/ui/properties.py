@@ -10,6 +10,7 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
+from ..core.recipe import PRESETS
 from ..core.settings import (
     DEPTHS,
     DEVICES,
@@ -20,7 +21,6 @@ from ..core.settings import (
     LOSSES,
     MARGIN_RANGE,
     OVERLAPS,
-    PRESETS,
     SIZE_RANGE,
     STRENGTH_RANGE,
     UNWRAPS,

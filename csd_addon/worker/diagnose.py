@@ -21,7 +21,9 @@ from ..core import diagnosis
 from ..core.color import srgb_to_lab
 from ..core.diagnosis import Outcome, Variant
 from ..core.plot import plot_norms
-from ..core.settings import JobSettings, Recipe, by_hand
+from ..core.recipe import Recipe
+from ..core.resolving import by_hand
+from ..core.settings import JobSettings
 from ..core.views import View, framing_distance
 from ..jobs.folder import JobFolder, read_json, write_json
 from ..protocol import Cancelled, Done, Progress

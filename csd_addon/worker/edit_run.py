@@ -18,7 +18,7 @@ from ..core.atlas import sample_bilinear
 from ..core.color import srgb_to_lab
 from ..core.edit import resolve_edit, way
 from ..core.mesh import MeshData, Normalization
-from ..core.settings import Recipe
+from ..core.recipe import Recipe
 from ..core.source import EditSource, save_edited
 from .bake import Atlas, build_atlas, evaluate, texel_means
 from .canvas import Canvas, Texture

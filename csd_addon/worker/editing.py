@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ..core.margin import margin_width, nearest_filled
-from ..core.settings import Recipe, at
+from ..core.recipe import Recipe, at
 from .bake import Atlas, texel_means
 from .canvas import Canvas, Texture, painted_black
 from .field.hashgrid import Level

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from ..core.settings import Recipe, at
+from ..core.recipe import Recipe, at
 from .checkpoint import load_checkpoint, save_checkpoint
 from .control import Control, JobFailure, is_out_of_memory
 from .field.hashgrid import HashField, Level, TextureField, level_table

@@ -21,8 +21,10 @@ import torch
 from ..core.checks import SHARED, sharing
 from ..core.images import STEP, image_of, parts, picture_file
 from ..core.mesh import MeshData, Normalization
+from ..core.recipe import Recipe
 from ..core.report import Report, quarters
-from ..core.settings import JobSettings, Recipe, resolve
+from ..core.resolving import resolve
+from ..core.settings import JobSettings
 from ..jobs.folder import JobFolder, read_json, write_json
 from ..protocol import Cancelled, Done, Phase, Preview, Progress, Warning
 from .bake import bake, build_atlas

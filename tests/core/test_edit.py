@@ -15,7 +15,8 @@ from csd_addon.core.atlas import chart_labels
 from csd_addon.core.color import decode_srgb
 from csd_addon.core.edit import resolve_edit, way
 from csd_addon.core.mesh import MeshData
-from csd_addon.core.settings import PRESETS, JobSettings, Recipe, constant
+from csd_addon.core.recipe import PRESETS, Recipe, constant
+from csd_addon.core.settings import JobSettings
 from csd_addon.core.source import EditSource, Tile, load_edited, save_edited
 from tests import shapes
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from csd_addon.core.settings import JobSettings, Recipe, at, resolve
+from csd_addon.core.recipe import Recipe, at
+from csd_addon.core.resolving import resolve
+from csd_addon.core.settings import JobSettings
 
 
 def of(preset: str) -> Recipe:

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csd_addon.core.settings import PRESETS, JobSettings, Recipe, at, constant, resolve
+from csd_addon.core.recipe import PRESETS, Recipe, at, constant
+from csd_addon.core.resolving import resolve
+from csd_addon.core.settings import JobSettings
 
 SETTINGS = JobSettings(prompt="red brick")
 shares = st.floats(0, 1)

@@ -10,16 +10,8 @@ import bpy
 import pytest
 
 import csd_addon
-from csd_addon.core.settings import (
-    DEVICES,
-    ITERATION_RANGE,
-    KEEPS,
-    LOSSES,
-    PRESETS,
-    SIZE_RANGE,
-    STRENGTH_RANGE,
-    JobSettings,
-)
+from csd_addon.core.recipe import PRESETS
+from csd_addon.core.settings import DEVICES, ITERATION_RANGE, KEEPS, LOSSES, SIZE_RANGE, STRENGTH_RANGE, JobSettings
 from csd_addon.runtime import choices
 from csd_addon.ui import driver, preferences, progress, properties, session
 from tests.ui.conftest import NAME

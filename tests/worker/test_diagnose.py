@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from csd_addon.core.diagnosis import VARIANTS
-from csd_addon.core.settings import JobSettings, Recipe, at, constant
+from csd_addon.core.recipe import Recipe, at, constant
+from csd_addon.core.settings import JobSettings
 from csd_addon.jobs.folder import new_folder, read_json, write_json
 from csd_addon.protocol import Cancelled, Done, Warning
 from csd_addon.worker import texture_run

@@ -11,7 +11,7 @@ import torch
 
 from csd_addon.core.color import encode_srgb
 from csd_addon.core.mesh import MeshData, Normalization
-from csd_addon.core.settings import Recipe, constant
+from csd_addon.core.recipe import Recipe, constant
 from csd_addon.core.source import EditSource, Tile
 from csd_addon.worker.bake import build_atlas
 from csd_addon.worker.canvas import Texture

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from csd_addon.core.mesh import Normalization
-from csd_addon.core.settings import Recipe
+from csd_addon.core.recipe import Recipe
 from csd_addon.worker import memory
 from csd_addon.worker.field import hashgrid
 from csd_addon.worker.guidance.loading import Networks

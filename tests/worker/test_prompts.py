@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from csd_addon.core.mesh import Normalization
-from csd_addon.core.settings import JobSettings, resolve
+from csd_addon.core.resolving import resolve
+from csd_addon.core.settings import JobSettings
 from csd_addon.core.views import View
 from csd_addon.jobs.folder import read_json
 from csd_addon.worker.guidance.prompts import PromptCache, text_for, view_word

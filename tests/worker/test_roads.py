@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from csd_addon.core.settings import constant
+from csd_addon.core.recipe import constant
 from csd_addon.runtime.catalogue import find_teacher
 from csd_addon.runtime.offers import SD15, SD15_CANNY, SD15_DEPTH
 from csd_addon.runtime.paths import Paths

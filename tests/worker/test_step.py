@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from csd_addon.core.settings import constant
+from csd_addon.core.recipe import constant
 from csd_addon.worker.control import Control
 from csd_addon.worker.guidance.teacher import DiffusionTeacher, to_noise
 from tests.worker.test_memory import SMALL, make_loop

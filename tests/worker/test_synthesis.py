@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from csd_addon.core.mesh import Normalization
-from csd_addon.core.settings import Recipe, constant
+from csd_addon.core.recipe import Recipe, constant
 from csd_addon.core.views import View
 from csd_addon.worker.control import Control, JobFailure
 from csd_addon.worker.guidance.analytic import GaussianTeacher

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from csd_addon.core.mesh import Normalization
-from csd_addon.core.settings import PRESETS
+from csd_addon.core.recipe import PRESETS
 from csd_addon.worker.device import peak_memory_mb
 from csd_addon.worker.guidance.teacher import DiffusionTeacher
 from csd_addon.worker.render.surface import Surface

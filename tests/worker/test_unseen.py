@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from csd_addon.core.mesh import MeshData, Normalization
-from csd_addon.core.settings import Recipe
+from csd_addon.core.recipe import Recipe
 from csd_addon.worker.bake import bake, build_atlas
 from csd_addon.worker.measure import Filling, unseen_texels
 from csd_addon.worker.render.surface import Surface

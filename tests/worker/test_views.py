@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from csd_addon.core.mesh import MeshData, Normalization
-from csd_addon.core.settings import JobSettings, Recipe, resolve
+from csd_addon.core.recipe import Recipe
+from csd_addon.core.resolving import resolve
+from csd_addon.core.settings import JobSettings
 from csd_addon.worker.render.surface import Surface
 from csd_addon.worker.render.views import PooledView, sample_pool
 from tests import shapes

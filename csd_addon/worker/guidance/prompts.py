@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ...core.settings import Recipe
+from ...core.recipe import Recipe
 from ...core.views import View
 
 # Beyond these angles a view counts as front, back, overhead or bottom; a later rule overrides an earlier one.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...core.settings import Recipe
+from ...core.recipe import Recipe
 from ...core.views import View, framing_distance
 from ..guidance.conditions import canny_image, depth_image
 from .gbuffer import GBuffer, render_gbuffer
