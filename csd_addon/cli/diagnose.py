@@ -41,9 +41,9 @@ def run(request: Request, export: Request, python: Path, paths: Paths, message: 
     """
     job = _job(export)
     body = read_json(job.job)
-    settings = {**body["settings"], "iterations": request.settings.iterations, "size": request.settings.size}
-    write_json(job.job, {**body, "settings": settings})
-    command = [*worker_command(python, paths.cache / "pycache"), "--diagnose", str(job.path)]
+    asked = {"kind": "diagnosis", "iterations": request.settings.iterations, "size": request.settings.size}
+    write_json(job.job, {**body, "settings": {**body["settings"], **asked}})
+    command = [*worker_command(python, paths.cache / "pycache"), "--replay", str(job.path)]
     last = _relay(command, message)
     if last.get("type") == "cancelled":
         return 130

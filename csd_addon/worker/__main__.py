@@ -1,7 +1,6 @@
 """``python -m csd_addon.worker``: serve Blender on stdin and stdout, or replay one job folder.
 
-``--replay FOLDER`` runs a job without Blender, ``--diagnose FOLDER`` the paper's diagnostics on its mesh.
-``--fake`` paints without torch (worker/fake.py).
+``--replay FOLDER`` runs a job without Blender. ``--fake`` paints without torch (worker/fake.py).
 """
 
 from __future__ import annotations
@@ -16,13 +15,8 @@ from .serve import RunJob, claim_stdout, replay, serve
 def main() -> int:
     parser = argparse.ArgumentParser(prog="csd_addon.worker", description=__doc__)
     parser.add_argument("--replay", type=Path, metavar="FOLDER")
-    parser.add_argument("--diagnose", type=Path, metavar="FOLDER")
     parser.add_argument("--fake", action="store_true")
     arguments = parser.parse_args()
-    if arguments.diagnose:
-        from .diagnose import diagnose_job
-
-        return replay(diagnose_job, arguments.diagnose.resolve())
     run_job = _backend(arguments.fake)
     if arguments.replay:
         return replay(run_job, arguments.replay.resolve())

@@ -25,14 +25,12 @@ from ..core.recipe import Recipe
 from ..core.resolving import by_hand
 from ..core.settings import JobSettings
 from ..core.views import View, framing_distance
-from ..jobs.folder import JobFolder, read_json, write_json
+from ..jobs.folder import read_json, write_json
 from ..protocol import Cancelled, Done, Progress
-from .control import Control
 from .guidance import score
 from .render.gbuffer import render_gbuffer
 from .render.surface import Surface
 from .render.views import PooledView
-from .serve import Emit
 from .synthesis import Synthesis, composite
 from .texture_run import PROGRESS_PERIOD, TextureRun
 
@@ -44,12 +42,6 @@ LEVELS, JUDGED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), 8
 OUTPUTS = ("diagnosis.json", "norms.csv", "results.csv", "norms.png", "sweep.png", "negatives.png")
 # Words for a negative prompt where neither the artist nor the teacher names any.
 NEGATIVE = "plain gray"
-
-
-def diagnose_job(folder: JobFolder, control: Control, emit: Emit, resume: bool) -> None:
-    """Run the diagnosis for the job in ``folder``; ends with ``Done`` or ``Cancelled``."""
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    Diagnosis(folder, control, emit).run(resume)
 
 
 class Diagnosis(TextureRun):

@@ -67,7 +67,8 @@ def test_figures_and_verdicts_come_out(tmp_path: Path, exported: tuple[Request, 
     assert said[0].startswith("SHOWS: One" if shows else "DOES NOT SHOW: One") and "2 / 1" in said[0]
     assert [m["type"] for m in messages] == ["progress", "done"]
     word, job = read_list(out)
-    assert word == "--diagnose" and job["settings"]["iterations"] == 50 and job["teacher"] == {"root": "mini"}
+    assert word == "--replay" and job["teacher"] == {"root": "mini"}
+    assert job["settings"]["kind"] == "diagnosis" and job["settings"]["iterations"] == 50
 
 
 def read_list(out: Path) -> list:

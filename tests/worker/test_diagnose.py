@@ -12,11 +12,11 @@ from PIL import Image
 from csd_addon.core.diagnosis import VARIANTS
 from csd_addon.core.recipe import Recipe, at, constant
 from csd_addon.core.settings import JobSettings
-from csd_addon.jobs.folder import new_folder, read_json, write_json
+from csd_addon.jobs.folder import new_folder, write_json
 from csd_addon.protocol import Cancelled, Done, Warning
 from csd_addon.worker import texture_run
 from csd_addon.worker.control import Control
-from csd_addon.worker.diagnose import NEGATIVE, diagnose_job, recipe_of
+from csd_addon.worker.diagnose import NEGATIVE, recipe_of
 from csd_addon.worker.run import run_job
 from tests import shapes
 from tests.worker.test_teacher import save_tiny
@@ -33,7 +33,7 @@ def job(tmp_path: Path):
     (root / "csd.json").write_text(json.dumps({"recipe": PREFERENCES}), encoding="utf-8")
     folder = new_folder(tmp_path)
     shapes.cube().save(folder.mesh)
-    settings = JobSettings(prompt="red brick", preset="draft", iterations=2, device="cpu")
+    settings = JobSettings("diagnosis", prompt="red brick", preset="draft", iterations=2, device="cpu")
     write_json(folder.job, {"settings": settings.to_json(), "teacher": {"root": str(root)}})
     return folder
 
@@ -41,7 +41,7 @@ def job(tmp_path: Path):
 def test_a_diagnosis_leaves_its_figures(job) -> None:
     said: list = []
     (job.result / "report.json").write_text("{}", encoding="utf-8")  # of the texture of one step
-    diagnose_job(job, Control(), said.append, False)
+    run_job(job, Control(), said.append, False)
     done = said[-1]
     assert isinstance(done, Done) and len(done.report["claims"]) == 3 and len(done.report["runs"]) == 7
     names = {Path(path).name for path in done.paths.values()}
@@ -53,10 +53,8 @@ def test_a_diagnosis_leaves_its_figures(job) -> None:
     assert done.report["negative"] == NEGATIVE
 
 
-def test_the_panels_diagnosis_is_told_by_its_kind(job, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = read_json(job.job)
-    write_json(job.job, {**body, "settings": {**body["settings"], "kind": "diagnosis"}})
-    # A memory that is always too small is told of once, not in each of the seven runs.
+def test_a_memory_that_is_too_small_is_told_of_once(job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in each of the seven runs."""
     monkeypatch.setattr(texture_run, "free_bytes", lambda device: 1)
     said: list = []
     run_job(job, Control(), said.append, False)
@@ -75,7 +73,7 @@ def test_a_diagnosis_can_be_cancelled(job, request_end) -> None:
         if getattr(message, "name", "") == "sds_7.5":
             request_end(control)
 
-    diagnose_job(job, control, emit, False)
+    run_job(job, control, emit, False)
     assert isinstance(said[-1], Cancelled) and not any(job.result.iterdir())
 
 
