@@ -6,8 +6,8 @@
 
 The oracle (`training/oracle.py`) learns in DIR from generator seeds that training never uses. Sampling: DDIM of
 "broad" with classifier-free guidance under the depth ControlNet, one image a prompt. CSD: the real command line with
-the draft preset; the baked PNG is seen from eight fixed views whose angles training's and synthesis' random ones never
-equal. Two judges on the same pictures: the oracle's material and colour, and the nearest named colour in CIELAB over
+the draft preset; the baked PNG is seen from eight fixed directions whose angles training's and synthesis' random ones
+never equal, whole and three times as near, as an artist looks at it. Two judges on the same pictures: the oracle's material and colour, and the nearest named colour in CIELAB over
 the object. The first twelve runs, unselected, are put on DIR/sheet.png.
 """
 
@@ -67,9 +67,10 @@ METHODS: dict[str, tuple[str, ...]] = {
 }
 SHAPES = {"vase": training_meshes.vase, "arch": training_meshes.arch}
 MESHES = ("spot", *SHAPES)
-VIEWS = [View(azimuth, elevation, framing_distance(35.0, 0.9), 35.0) for azimuth, elevation in (
+VIEWS = [View(azimuth, elevation, framing_distance(35.0, 0.9), fov) for azimuth, elevation in (
     (11, 7), (57, 23), (103, -12), (149, 31), (191, 5), (233, 44), (277, -21), (319, 16),
-)]  # fmt: skip
+) for fov in (35.0, 12.0)]  # fmt: skip
+LEAST_COVERED = 0.3
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def textured(work: Path, mesh: str, file: Path, method: str, prompt: str) -> Pat
 
 
 def pictures(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The baked texture from VIEWS on gray: [8, 64, 64, 3] uint8, and where the object is [8, 64, 64]."""
+    """The baked texture on gray from those of VIEWS that show some of it: [V, 64, 64, 3] uint8, and where it is."""
     mesh = MeshData.load(folder / "job" / "mesh.npz")
     surface = Surface.of(mesh, Normalization.of(mesh.positions))
     (path,) = (folder / "textures").glob("*.png")
@@ -178,6 +179,8 @@ def pictures(folder: Path) -> tuple[np.ndarray, np.ndarray]:
         uv = (mesh.corner_uvs[buffer.triangle.numpy()] * buffer.barycentric.numpy()[..., None]).sum(axis=1)
         color = buffer.resolve(torch.from_numpy(sample_bilinear(texture, uv)).float()).numpy()
         coverage = buffer.coverage.numpy()
+        if coverage.mean() < LEAST_COVERED and view.fov < 35:
+            continue
         images.append(color + (1 - coverage[..., None]) * 0.5)
         masks.append(coverage > 0.99)
     return (np.stack(images).clip(0, 1) * 255).round().astype(np.uint8), np.stack(masks)

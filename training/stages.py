@@ -39,7 +39,7 @@ class Sizes:
 
 FULL = Sizes(60_000, 2_000, 4, 1_500, 800, 24_000, 2_400)
 # On from the weights of a teacher that is there.
-CONTINUED = Sizes(48_000, 2_000, 4, 1_100, 300, 18_000, 700)
+CONTINUED = Sizes(48_000, 2_000, 4, 1_100, 300, 14_500, 700)
 # One GPU, from nothing or on from a teacher; the machine that has one makes the images with all its cores.
 ACCELERATED = Sizes(240_000, 2_000, 4, 1_500, 800, 20_000, 3_000, batch=512)
 SMOKE = Sizes(60, 10, 1, 3, 3, 3, 2)

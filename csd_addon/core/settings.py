@@ -72,7 +72,7 @@ class JobSettings:
     lora: str = ""
     device: str = "auto"
     iterations: int = 0
-    size: int = 1024
+    size: int = 2048
     depth: str = "auto"
     margin: int = 0
     overlaps: str = "first"
