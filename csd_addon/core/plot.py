@@ -41,6 +41,7 @@ _SIGNS = {
     "y": (0, 0, 17, 17, 15, 1, 14), "n": (0, 0, 30, 17, 17, 17, 17), "g": (0, 0, 15, 17, 15, 1, 14),
 }  # fmt: skip
 _ADVANCE, _HEIGHT, _LOWERED = 6, 7, 3
+_LEGEND_MARK, _LEGEND_ROW = 24, 24
 
 
 @dataclass(frozen=True)
@@ -160,12 +161,17 @@ def _cover_segment(cover: np.ndarray, start: np.ndarray, end: np.ndarray) -> Non
 
 
 def _draw_legend(image: np.ndarray, names: Sequence[str]) -> None:
-    left = _LEFT
-    for name in names:
+    """The names in one row; those that find no room there in a second one below."""
+    widths = [_LEGEND_MARK + _width(NORMS[name][0]) + 16 for name in names]
+    room = SIZE[0] - _LEFT
+    row, left = (15 if sum(widths) <= room else 5), _LEFT
+    for name, width in zip(names, widths, strict=True):
+        if left + width > SIZE[0]:
+            row, left = row + _LEGEND_ROW, _LEFT
         formula, color = NORMS[name]
-        image[20:24, left : left + 18] = color
-        _draw_text(image, 15, left + 24, formula, _TEXT)
-        left += 24 + _width(formula) + 16
+        image[row + 5 : row + 9, left : left + 18] = color
+        _draw_text(image, row, left + _LEGEND_MARK, formula, _TEXT)
+        left += width
 
 
 def _width(text: str) -> int:

@@ -55,6 +55,17 @@ def test_a_noisy_curve_is_shown_as_its_mean_in_a_band() -> None:
     assert bluish > 4 * thin
 
 
+@pytest.mark.parametrize("left_out", [None, *NORMS])
+def test_a_run_whose_weights_change_may_log_every_curve(left_out: str | None) -> None:
+    """While the negative's weight equals the prompt's the contrast is logged, before and after it the two scores."""
+    names = [name for name in NORMS if name != left_out]
+    image = plot_norms({name: [(i, 1.0) for i in range(1, 21)] for name in names})
+    for name in names:
+        rows, columns = np.nonzero((image[:50] == NORMS[name][1]).all(axis=2))
+        print(name, rows.min(), rows.max(), columns.min(), columns.max())
+        assert np.ptp(rows) == 3 and np.ptp(columns) == 17, "its mark is whole"
+
+
 def test_only_the_curves_that_are_there_are_in_the_legend() -> None:
     for shown in (["total"], ["classifier", "negative"], ["generative", "contrast", "total"], TOGETHER):
         image = plot_norms({name: [(1, 1.0), (9, 2.0)] for name in shown})
