@@ -7,8 +7,9 @@
 The oracle (`training/oracle.py`) learns in DIR from generator seeds that training never uses. Sampling: DDIM of
 "broad" with classifier-free guidance under the depth ControlNet, one image a prompt. CSD: the real command line with
 the draft preset; the baked PNG is seen from eight fixed directions whose angles training's and synthesis' random ones
-never equal, whole and three times as near, as an artist looks at it. Two judges on the same pictures: the oracle's material and colour, and the nearest named colour in CIELAB over
-the object. The first twelve runs, unselected, are put on DIR/sheet.png.
+never equal, whole and three times as near, as an artist looks at it. Two judges on the same pictures: the oracle's
+material and colour, and the nearest named colour in CIELAB over the object. The first twelve runs, unselected, are put
+on DIR/sheet.png.
 """
 
 from __future__ import annotations
