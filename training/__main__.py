@@ -27,26 +27,8 @@ ALLOCATOR = {
 def main() -> None:
     from .stages import STAGES, Workplace
 
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=Path.home() / ".cache" / "csd_texture_training",
-        help="folder for data and checkpoints",
-    )
-    parser.add_argument("--output", type=Path, help="where the teacher is written (default: csd_addon/teachers/broad)")
-    parser.add_argument("--start", type=Path, help="go on from the weights of this teacher, with fewer steps")
-    parser.add_argument("--stage", choices=STAGES, help="run this stage alone")
-    parser.add_argument(
-        "--smoke", action="store_true", help="tiny sizes, to see the program run; the result is useless"
-    )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the networks learn")
-    parser.add_argument("--steps", type=int, help="of the UNet, instead of the usual number")
-    parser.add_argument("--processes", type=int, default=2, help="one-thread training processes")
-    arguments = parser.parse_args()
+    arguments = parsed(tuple(STAGES))
     output = arguments.output or Path(__file__).resolve().parent.parent / "csd_addon" / "teachers" / "broad"
-    if arguments.smoke and not arguments.output:
-        parser.error("--smoke makes a useless teacher: say where it may be written with --output.")
     sizes = chosen_sizes(arguments)
     place = Workplace(arguments.work, output, sizes, arguments.processes, arguments.start, arguments.device)
     for name, stage in STAGES.items():
@@ -55,6 +37,30 @@ def main() -> None:
             stage(place)
             spent = f"{time.monotonic() - begun:.0f} s, CPU {cpu_seconds() - cpu:.0f} s"
             print(f"stage {name}: {spent}", flush=True)
+
+
+def parsed(stages: tuple[str, ...]) -> argparse.Namespace:
+    """The words of the command line; ends the program with a sentence where they make no sense."""
+    import torch
+
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    work = Path.home() / ".cache" / "csd_texture_training"
+    parser.add_argument("--work", type=Path, default=work, help="folder for data and checkpoints")
+    parser.add_argument("--output", type=Path, help="where the teacher is written (default: csd_addon/teachers/broad)")
+    parser.add_argument("--start", type=Path, help="go on from the weights of this teacher, with fewer steps")
+    parser.add_argument("--stage", choices=stages, help="run this stage alone")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see it run; the result is useless")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the networks learn")
+    parser.add_argument("--steps", type=int, help="of the UNet, instead of the usual number")
+    parser.add_argument("--processes", type=int, default=2, help="one-thread training processes")
+    arguments = parser.parse_args()
+    if arguments.smoke and not arguments.output:
+        parser.error("--smoke makes a useless teacher: say where it may be written with --output.")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("There is no CUDA device on this machine: leave --device out to train on the CPU.")
+    if arguments.steps is not None and arguments.steps < 1:
+        parser.error(f"--steps is {arguments.steps}; it must be 1 or more.")
+    return arguments
 
 
 def chosen_sizes(arguments: argparse.Namespace) -> Sizes:
