@@ -68,9 +68,11 @@ METHODS: dict[str, tuple[str, ...]] = {
 }
 SHAPES = {"vase": training_meshes.vase, "arch": training_meshes.arch}
 MESHES = ("spot", *SHAPES)
-VIEWS = [View(azimuth, elevation, framing_distance(35.0, 0.9), fov) for azimuth, elevation in (
+WHOLE, NEAR = 35.0, 12.0
+VIEWS = [View(azimuth, elevation, framing_distance(WHOLE, 0.9), fov) for azimuth, elevation in (
     (11, 7), (57, 23), (103, -12), (149, 31), (191, 5), (233, 44), (277, -21), (319, 16),
-) for fov in (35.0, 12.0)]  # fmt: skip
+) for fov in (WHOLE, NEAR)]  # fmt: skip
+# A near view through a hole shows nothing to judge.
 LEAST_COVERED = 0.3
 
 
@@ -180,7 +182,7 @@ def pictures(folder: Path) -> tuple[np.ndarray, np.ndarray]:
         uv = (mesh.corner_uvs[buffer.triangle.numpy()] * buffer.barycentric.numpy()[..., None]).sum(axis=1)
         color = buffer.resolve(torch.from_numpy(sample_bilinear(texture, uv)).float()).numpy()
         coverage = buffer.coverage.numpy()
-        if coverage.mean() < LEAST_COVERED and view.fov < 35:
+        if view.fov == NEAR and coverage.mean() < LEAST_COVERED:
             continue
         images.append(color + (1 - coverage[..., None]) * 0.5)
         masks.append(coverage > 0.99)

@@ -18,6 +18,9 @@ import torch
 from diffusers import AutoencoderTiny, ControlNetModel, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from csd_addon.core.edit import resolve_edit
+from csd_addon.core.recipe import at
+from csd_addon.core.settings import JobSettings
 from training.captions import caption
 from training.controlnets import predict
 from training.dataset import Dataset, generate
@@ -170,6 +173,16 @@ def test_right_conditions_lower_the_loss(unet, latents, text, held_out, kind):
     assert losses["right"] < losses["without"] < losses["wrong"]
 
 
+@pytest.mark.parametrize("name", ["mini", "broad"])
+def test_an_edit_guides_away_from_what_it_removes_to_the_end(name):
+    """A new texture's negative may fade out; an edit that keeps the pattern has only that to lose its old colour by."""
+    preferences = json.loads((TEACHERS / name / "csd.json").read_text(encoding="utf-8"))
+    settings = JobSettings("edit", target="blue brick", remove="red brick", keep="pattern", preset="balanced")
+    weights = [at(resolve_edit(settings, preferences).w2, share / 10) for share in range(11)]
+    print(name, weights)
+    assert weights == [1.0] * 11
+
+
 def test_training_runs_from_nothing_to_a_loadable_teacher(tmp_path):
     """Every stage, at tiny sizes; a second start finds everything done and is quick."""
     output = tmp_path / "teacher"
@@ -194,7 +207,7 @@ def test_training_goes_on_from_a_teacher(tmp_path):
     command += ["--work", str(tmp_path / "work"), "--output", str(output)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0 and "the same words" in done.stdout, done.stderr[-2000:]
     for kind, name, allowed in ((UNet2DConditionModel, "unet", 0.01), (AutoencoderTiny, "vae", 0.2)):
         new = torch.cat([p.flatten() for p in kind.from_pretrained(output / name).float().parameters()]).detach()
         old = torch.cat([p.flatten() for p in part(kind, name).parameters()])

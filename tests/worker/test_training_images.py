@@ -7,7 +7,9 @@ import pytest
 
 from csd_addon.core.color import srgb_to_lab
 from training.captions import Look, caption, random_look, random_second
+from training.dataset import PATTERN_PIXELS, SIZE, random_fineness, random_view
 from training.materials import ALBEDO_RANGE, SURFACES, albedo
+from training.meshes import random_shape
 from training.surfaces.common import Paint, cells
 from training.vocabulary import (
     COLOR_NAMES,
@@ -68,6 +70,19 @@ def test_wear_changes_a_surface_and_leaves_most_of_it_recognisable(worn):
     print(f"{worn} changes {changed:.0%} of the points (at least 5 %)")
     assert changed > 0.05
     assert not np.allclose(fresh.mean(0), aged.mean(0), atol=1e-4)
+
+
+def test_a_close_up_shows_the_pattern_at_a_size_that_can_be_seen():
+    cube = next(shape for seed in range(200) if (shape := random_shape(np.random.default_rng(seed))).kind == "cube")
+    rng, shown = np.random.default_rng(3), []
+    for _ in range(300):
+        view = random_view(rng, cube, close=True)
+        pixels = SIZE / 2 / (view.distance * np.tan(np.radians(view.fov / 2)))
+        shown.append(pixels / random_fineness(rng, view, close=True))
+    print(f"{min(shown):.1f} to {max(shown):.1f} pixels a unit ({PATTERN_PIXELS})")
+    assert PATTERN_PIXELS[0] - 1e-6 < min(shown) < 40 and 70 < max(shown) < PATTERN_PIXELS[1] + 1e-6
+    whole = [random_fineness(rng, view, close=False) for _ in range(300)]
+    assert min(whole) == 1 and 1.8 < max(whole) <= 2
 
 
 def test_cells_are_voronoi_cells():
