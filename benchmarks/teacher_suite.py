@@ -15,6 +15,7 @@ on DIR/sheet.png.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ from training.vocabulary import COLOR_NAMES, HELD_OUT, MATERIALS, TWO_COLORED, n
 
 TEACHER = ROOT / "csd_addon" / "teachers" / "broad"
 ORACLE_SEED, HELD_OUT_SEED, PROMPT_SEED = 500_000, 900_000, 7
-ORACLE_IMAGES, ORACLE_STEPS = 40_000, 7_000
+ORACLE_IMAGES, ORACLE_STEPS = 40_000, 5_000
 COLORS_A_MATERIAL = 3
 
 # Prompt, material, colour ("" where the material names none).
@@ -91,11 +92,16 @@ def the_oracle(work: Path) -> oracle.Oracle:
         dataset.build(work / "oracle_images", ORACLE_IMAGES, ORACLE_SEED, paints=3)
         model = oracle.train_oracle(dataset.load(work / "oracle_images"), steps=ORACLE_STEPS, seed=0)
         oracle.save(model, path)
-    model = oracle.load(path)
     dataset.build(work / "oracle_held_out", 1_500, HELD_OUT_SEED, paints=3)
-    right = oracle.accuracy(model, dataset.load(work / "oracle_held_out"))
-    print("the oracle on images of unseen seeds: " + ", ".join(f"{name} {share:.0%}" for name, share in right.items()))
-    return model
+    return oracle.load(path)
+
+
+def judge_the_oracle(model: oracle.Oracle, judge: Judge, data: dataset.Dataset) -> None:
+    """How often it is right on images of seeds that nothing else saw, and on what the teacher can draw of them."""
+    restored = dataclasses.replace(data, images=judge.restored(data.images))
+    for title, seen in (("as rendered", data), ("through the autoencoder", restored)):
+        right = oracle.accuracy(model, seen)
+        print(f"the oracle, {title}: " + ", ".join(f"{name} {share:.0%}" for name, share in right.items()), flush=True)
 
 
 def the_teacher() -> tuple[Judge, ControlNetModel]:
@@ -239,7 +245,10 @@ def main() -> None:
     if words.csd:
         csd(model, work, words.csd, words.methods, words.meshes)
     else:
-        sampling(*the_teacher(), model, dataset.load(work / "oracle_held_out").depth, work)
+        judge, controlnet = the_teacher()
+        data = dataset.load(work / "oracle_held_out")
+        judge_the_oracle(model, judge, data)
+        sampling(judge, controlnet, model, data.depth, work)
 
 
 if __name__ == "__main__":

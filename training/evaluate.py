@@ -12,6 +12,7 @@ from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .controlnets import predict
+from .latent import encode_all
 from .text_encoder import tokenize
 from .unet import new_scheduler
 from .vocabulary import COLOR_NAMES, HELD_OUT, nearest_color
@@ -56,8 +57,17 @@ class Judge:
                 noise = predict(self.unet, controlnet, pair, time, text, image)
             named, empty = noise.chunk(2)
             x = scheduler.step(empty + guidance * (named - empty), time, x).prev_sample
-        images = self.vae.decode(x / self.vae.config.scaling_factor).sample / 2 + 0.5
+        return self.decoded(x)
+
+    def decoded(self, latents: torch.Tensor) -> np.ndarray:
+        images = self.vae.decode(latents / self.vae.config.scaling_factor).sample / 2 + 0.5
         return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+    @torch.no_grad()
+    def restored(self, images: np.ndarray) -> np.ndarray:
+        """The images through the autoencoder: what perfect latents would show."""
+        parts = encode_all(self.vae, images).float().split(256)
+        return np.concatenate([self.decoded(part) for part in parts])
 
     def sheet_of_prompts(self, path: Path) -> None:
         """Two samples of every prompt."""
