@@ -41,13 +41,11 @@ def layers(settings: JobSettings, preferences: Mapping[str, Any]) -> tuple[Mappi
 def by_hand(recipe: Recipe, settings: JobSettings) -> Recipe:
     """``recipe`` with what the artist set by hand: the front, ``iterations``, then the ``expert`` values.
 
-    Raises ``ValueError`` if noise_share or the range of noise levels leaves 0..1, noise_fade 0..4, or that range is
-    empty somewhere.
+    Raises ``ValueError`` if noise_share or the range of noise levels leaves 0..1, or that range is empty somewhere.
     """
     recipe = replace(recipe, front=FRONTS[settings.front], iterations=settings.iterations or recipe.iterations)
     recipe = replace(recipe, **{name: in_field(name, value) for name, value in settings.expert.items()})
     in_range("noise_share", recipe.noise_share, (0.0, 1.0))
-    in_range("noise_fade", recipe.noise_fade, (0.0, 4.0))
     turns = sorted({0.0, 1.0, *(share for t in (recipe.t_min, recipe.t_max) for share in (t[0], t[3]))})
     # Straight lines between the turns; a step shows its former value just before its turn.
     for progress in (moment for turn in turns for moment in (turn - 1e-9, turn) if moment >= 0):

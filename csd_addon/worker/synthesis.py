@@ -56,9 +56,7 @@ class Synthesis:
         # The tiny epsilon is safe because the field and its gradients are float32.
         self.optimizer = torch.optim.Adam(groups, betas=recipe.betas, eps=1e-15)
         self.rates = [group["lr"] for group in groups]
-        self.surface_noise = SurfaceNoise(
-            recipe.noise_share, recipe.noise_cells, generator.initial_seed(), recipe.noise_fade
-        )
+        self.surface_noise = SurfaceNoise(recipe.noise_share, recipe.noise_cells, generator.initial_seed())
         self.iteration = 0
         self.norms: list[dict[str, float]] = []
         # What the artist should be told; whoever runs the loop takes them away.
@@ -145,8 +143,7 @@ class Synthesis:
             len(self.teacher.alphas_cumprod), self.generator,
         ).to(x.device)  # fmt: skip
         fresh = torch.randn(x.shape, generator=self.generator).to(x.device)
-        abar = self.teacher.alphas_cumprod[t]
-        noise = self.surface_noise.mix([view.gbuffer for view in views], fresh, abar)
+        noise = self.surface_noise.mix([view.gbuffer for view in views], fresh)
         g, norms = self.guide(views, backgrounds, x, t, noise)
         pixels = clip_pixels(encoded.pull_back(g), recipe.pixel_clip)
         if not bool(torch.isfinite(g).all() & torch.isfinite(pixels).all()):

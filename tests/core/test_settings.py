@@ -126,11 +126,6 @@ def test_more_than_all_of_the_noise_can_not_stick(share: float) -> None:
         resolve(JobSettings(prompt="brick", expert={"noise_share": share}), {})
 
 
-def test_what_sticks_of_the_noise_never_grows_towards_clean_images() -> None:
-    with pytest.raises(ValueError, match="'noise_fade' is -0.5; it must lie between 0.0 and 4.0"):
-        resolve(JobSettings(prompt="brick", expert={"noise_fade": -0.5}), {})
-
-
 def test_every_field_of_a_recipe_is_within_the_experts_reach() -> None:
     for recipe in PRESETS.values():
         values = json.loads(json.dumps(asdict(recipe)))

@@ -9,10 +9,6 @@ with eps' the noise of the step. So eps stays standard normal, and two pixels ar
 they see are different. With noise that is new at each step a texture moves towards the mean of what each of them asks
 for, which is grey for a zebra; with noise that stays it moves towards one of them, as sampling does (Consistent Flow
 Distillation does so for whole scenes; docs/pitfalls.md). A share of 0 is the paper.
-
-The step at abar_t gets share * (1 - abar_t)^fade. Under a standard normal prior x = sqrt(a abar / (1 - abar)) N is at
-rest: at a constant share the contrast grows without bound as t falls, at fade 1 and share 1 it is sampling's own,
-sqrt(abar) N.
 """
 
 from __future__ import annotations
@@ -30,27 +26,21 @@ _HASH = (73856093, 19349663, 83492791)
 
 
 class SurfaceNoise:
-    """share: 0 .. 1, how much of the noise's variance sticks at the noisiest step; fade: 0 or more, how fast that falls
-    towards the cleanest. cells: cubes along the radius of the unit ball.
-    """
+    """share: 0 .. 1, how much of the noise's variance sticks. cells: cubes along the radius of the unit ball."""
 
-    def __init__(self, share: float, cells: int, seed: int, fade: float = 0.0) -> None:
-        self.share, self.cells, self.fade = share, cells, fade
+    def __init__(self, share: float, cells: int, seed: int) -> None:
+        self.share, self.cells = share, cells
         # Its own generator: the values do not depend on how many others were drawn, so a resumed run has them again.
         self._generator = torch.Generator().manual_seed(seed)
         self._values: torch.Tensor | None = None
 
-    def mix(self, gbuffers: Sequence[GBuffer], fresh: torch.Tensor, abar: torch.Tensor) -> torch.Tensor:
-        """Noise (B, C, h, w) for the views behind ``gbuffers`` from standard normal noise ``fresh`` of that shape.
-
-        abar: (B,) the cumulative alphas at which the noise is added.
-        """
+    def mix(self, gbuffers: Sequence[GBuffer], fresh: torch.Tensor) -> torch.Tensor:
+        """Noise (B, C, h, w) for the views behind ``gbuffers`` from standard normal noise ``fresh`` of that shape."""
         if self.share == 0:
             return fresh
-        shares = (self.share * (1 - abar) ** self.fade).to(fresh)
-        return torch.stack([self._one(*each) for each in zip(gbuffers, fresh, shares, strict=True)])
+        return torch.stack([self._one(g, noise) for g, noise in zip(gbuffers, fresh, strict=True)])
 
-    def _one(self, gbuffer: GBuffer, fresh: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
+    def _one(self, gbuffer: GBuffer, fresh: torch.Tensor) -> torch.Tensor:
         channels, height, width = fresh.shape
         values = self._table(channels, fresh.device)
         pixel = _coarse_pixel(gbuffer, width)
@@ -60,7 +50,7 @@ class SurfaceNoise:
         size = fresh.new_zeros(height * width).index_add(0, seen, weight.square()).sqrt()
         # A pixel of x covers so many samples of the image.
         full = (gbuffer.size * gbuffer.supersample // width) ** 2
-        share = most * torch.bincount(pixel, minlength=height * width) / full
+        share = self.share * torch.bincount(pixel, minlength=height * width) / full
         sticking = total / size.clamp(min=1)[:, None]
         mixed = share.sqrt()[:, None] * sticking + (1 - share).sqrt()[:, None] * fresh.reshape(channels, -1).T
         return mixed.T.reshape(channels, height, width)
