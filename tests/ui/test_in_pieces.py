@@ -63,6 +63,13 @@ def finishing() -> bool:
     return session._finishing is not None
 
 
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written files take 0.3 s: a thread that is quicker than a tick would leave nothing to look at."""
+    write = write_image._write_png
+    monkeypatch.setattr(write_image, "_write_png", lambda *given: (write(*given), time.sleep(0.3)))
+
+
 def test_the_click_reads_no_pixels_and_the_result_is_that_of_one_call(obj: bpy.types.Object, home: Path) -> None:
     before, (pixels, _) = fingerprint(obj), read_pixels(bpy.data.images["drawn"])
     begin(obj)
@@ -106,12 +113,8 @@ def test_an_image_that_goes_between_two_ticks_is_a_sentence(obj: bpy.types.Objec
     assert folders(home) == []
 
 
-def test_nothing_changes_before_the_last_piece_and_the_preview_stays(
-    obj: bpy.types.Object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = write_image._write_png
-    # A thread that is quicker than a tick would leave nothing to look at.
-    monkeypatch.setattr(write_image, "_write_png", lambda *given: (time.sleep(0.2), write(*given)))
+@pytest.mark.usefixtures("slow_disk")
+def test_nothing_changes_before_the_last_piece_and_the_preview_stays(obj: bpy.types.Object) -> None:
     begin(obj, iterations=100_000)
     pump(shown)
     session.running()[1].stop_and_keep()
@@ -125,11 +128,8 @@ def test_nothing_changes_before_the_last_piece_and_the_preview_stays(
     assert ticks > 2 and ended() and not shown() and base_color_image(obj).name == "Wall_edited"
 
 
-def test_another_file_while_the_result_is_written_leaves_no_file_behind(
-    obj: bpy.types.Object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = write_image._write_png
-    monkeypatch.setattr(write_image, "_write_png", lambda *given: (write(*given), time.sleep(0.5)))
+@pytest.mark.usefixtures("slow_disk")
+def test_another_file_while_the_result_is_written_leaves_no_file_behind(obj: bpy.types.Object, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
     begin(obj, lambda *_: folder / "wall")
@@ -139,6 +139,7 @@ def test_another_file_while_the_result_is_written_leaves_no_file_behind(
     assert ended() and not finishing() and not bpy.data.images and not list(folder.iterdir())
 
 
+@pytest.mark.usefixtures("slow_disk")
 def test_the_object_goes_while_the_result_is_written(obj: bpy.types.Object) -> None:
     begin(obj)
     pump(finishing)
