@@ -53,7 +53,7 @@ def resolve_edit(settings: JobSettings, preferences: Mapping[str, Any]) -> Recip
 
     preferences: the teacher's ``csd.json``; over what ``settings.resolve`` reads, its part
     ``{"edit": {"recipe": {...}, "presets": {...}, "keep": {...}, "replace": {...}}}``, all optional.
-    Raises ``ValueError`` like ``settings.resolve``.
+    Raises ``ValueError`` like ``settings.resolve``, and for a stride.
     """
     chosen, own = way(settings), preferences.get("edit", {})
     recipe = replace(PRESETS[settings.preset], iterations=_ITERATIONS[settings.preset], **_EDIT, **_WAYS[chosen])
@@ -62,7 +62,10 @@ def resolve_edit(settings: JobSettings, preferences: Mapping[str, Any]) -> Recip
         recipe = overlaid(recipe, layer)
     if settings.strength == 0:
         return replace(recipe, iterations=0)
-    return by_hand(_strengthened(recipe, settings.strength), settings)
+    recipe = by_hand(_strengthened(recipe, settings.strength), settings)
+    if recipe.stride:
+        raise ValueError("The expert value 'stride' is for new textures; an edit goes without it.")
+    return recipe
 
 
 def _strengthened(recipe: Recipe, strength: float) -> Recipe:

@@ -39,7 +39,8 @@ class Recipe:
     Guidance (method.md, section 2): w1, w2, kappa, weighting ("sigma2" or "uniform"), t_min and t_max as shares
     of the teacher's steps, sds_weight in the paper's convention, control_depth and control_canny scales; noise_share
     (0..1) of the noise's variance sticks to the surface, in cubes of which noise_cells make the ball's radius;
-    negative holds unless the prompt has a word of negative_unless.
+    with a stride each step moves the images so many times the drop of the noise level to the next step (0: gradient
+    descent).
     Views: whether prompts get view words, and from which azimuth these count; image size, samples per pixel edge,
     views per step, size of the pool, whether cameras go below the horizon, ranges of elevation, field
     of view and fill (share of the image that the unit ball spans), share and fill of close-ups.
@@ -62,12 +63,12 @@ class Recipe:
     sds_weight: float = 40.0
     noise_share: float = 0.0
     noise_cells: int = 64
+    stride: float = 0.0
     control_depth: Schedule = (0.17, 1.0, 0.8, 0.17)
     control_canny: Schedule = (0.17, 1.0, 0.8, 0.17)
     negative: str = (
         "oversaturated color, ugly, tiling, low quality, noisy, shadow, harsh lighting, specular highlights, blurry"
     )
-    negative_unless: str = ""
     view_words: bool = True
     front: float = 0.0
     close_up_words: str = "close-up"

@@ -11,7 +11,7 @@ from typing import Any
 from .limits import in_range
 from .recipe import PRESETS, Recipe, at, in_field, overlaid
 from .settings import FRONTS, JobSettings
-from .words import uncontradicted, words_of
+from .words import uncontradicted
 
 
 def resolve(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
@@ -21,16 +21,36 @@ def resolve(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
     the first holds for every preset, the second for one. Raises ``ValueError`` naming an unknown key, or a range of
     noise levels that is none.
     """
+    recipe = _preset(settings, preferences)
+    if recipe.stride and settings.loss == "sds":
+        return descending(settings, preferences)
+    return _finished(recipe, settings)
+
+
+def descending(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
+    """The recipe of a new texture by gradient descent, as the paper has it, and SDS.
+
+    A teacher may prefer a stride; then these are the numbers of its preset "paper", for as long as the one chosen.
+    """
+    recipe = _preset(settings, preferences)
+    if recipe.stride:
+        paper = _preset(replace(settings, preset="paper"), preferences)
+        recipe = replace(paper, iterations=recipe.iterations, stride=0.0)
+    return _finished(recipe, settings)
+
+
+def _preset(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
     recipe = PRESETS[settings.preset]
     for layer in layers(settings, preferences):
         recipe = overlaid(recipe, layer)
-    return by_hand(replace(recipe, negative=settings.negative or _default_negative(recipe, settings.prompt)), settings)
+    return recipe
 
 
-def _default_negative(recipe: Recipe, prompt: str) -> str:
-    """The default negative. It never argues with the artist: "plain" is no negative of "plain blue"."""
-    contradicted = set(words_of(prompt)) & set(words_of(recipe.negative_unless))
-    return "" if contradicted else uncontradicted(recipe.negative, prompt)
+def _finished(recipe: Recipe, settings: JobSettings) -> Recipe:
+    """``recipe`` with its negative and what was set by hand."""
+    # A default never argues with the artist: "plain" is no negative of "plain blue".
+    negative = settings.negative or uncontradicted(recipe.negative, settings.prompt)
+    return by_hand(replace(recipe, negative=negative), settings)
 
 
 def layers(settings: JobSettings, preferences: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
@@ -41,7 +61,8 @@ def layers(settings: JobSettings, preferences: Mapping[str, Any]) -> tuple[Mappi
 def by_hand(recipe: Recipe, settings: JobSettings) -> Recipe:
     """``recipe`` with what the artist set by hand: the front, ``iterations``, then the ``expert`` values.
 
-    Raises ``ValueError`` if noise_share or the range of noise levels leaves 0..1, or that range is empty somewhere.
+    Raises ``ValueError`` if noise_share or the range of noise levels leaves 0..1, that range is empty somewhere, or the
+    stride is one that cannot be.
     """
     recipe = replace(recipe, front=FRONTS[settings.front], iterations=settings.iterations or recipe.iterations)
     recipe = replace(recipe, **{name: in_field(name, value) for name, value in settings.expert.items()})
@@ -55,4 +76,14 @@ def by_hand(recipe: Recipe, settings: JobSettings) -> Recipe:
                 f"The noise levels run from t_min {low:g} to t_max {high:g} at {progress:.0%} of the run; they "
                 "must rise and lie between 0 and 1."
             )
+    _check_stride(recipe)
     return recipe
+
+
+def _check_stride(recipe: Recipe) -> None:
+    in_range("stride", recipe.stride, (0.0, 100.0))
+    if recipe.stride and recipe.t_max[1] <= recipe.t_max[2]:
+        raise ValueError(
+            f"With a stride of {recipe.stride:g} the noise level has to fall, and t_max goes from {recipe.t_max[1]:g} "
+            f"to {recipe.t_max[2]:g}; let it fall, or set the stride to 0."
+        )

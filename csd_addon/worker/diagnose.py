@@ -22,7 +22,7 @@ from ..core.color import srgb_to_lab
 from ..core.diagnosis import Outcome, Variant
 from ..core.plot import plot_norms
 from ..core.recipe import Recipe
-from ..core.resolving import by_hand
+from ..core.resolving import by_hand, descending
 from ..core.settings import JobSettings
 from ..core.views import View, framing_distance
 from ..jobs.folder import read_json, write_json
@@ -64,6 +64,10 @@ class Diagnosis(TextureRun):
             pictures[variant.name] = self._pictures(synthesis)
             outcomes[variant.name] = self._outcome(synthesis, pictures[variant.name])
         self._write(outcomes, pictures)
+
+    def resolve(self, preferences: dict[str, Any]) -> Recipe:
+        """See ``TextureRun.resolve``. The paper's losses are compared as it has them, by gradient descent."""
+        return descending(self.settings, preferences)
 
     def warn(self, sentence: str) -> None:
         """Tell the artist once, not in each run again."""

@@ -2,6 +2,9 @@
 
     sample views -> constant G-buffers -> field -> image -> teacher's x -> noise -> classifier score -> step
 
+A step is one of Adam's along the gradient, or, with a stride, a move of the images by a given length that the field
+is fitted to (``guidance/stride.py``).
+
 The field is optimised in unit-ball space; images are (B, 3, S, S) sRGB-encoded in [0, 1], row 0 at the top.
 Everything random comes from one CPU generator, so a seed fixes the run (bit for bit on the CPU), and a
 checkpoint holds that generator's state, so a resumed run is the same run.
@@ -19,16 +22,21 @@ from ..core.recipe import Recipe, at
 from .checkpoint import load_checkpoint, save_checkpoint
 from .control import Control, JobFailure, is_out_of_memory
 from .field.hashgrid import HashField, Level, TextureField, level_table
-from .guidance import score
+from .guidance import score, stride
 from .guidance.prompts import PromptCache, text_for
 from .guidance.pullback import Encoded, clip_pixels
 from .guidance.surface_noise import SurfaceNoise
 from .guidance.teacher import DiffusionTeacher
+from .guidance.whitening import Whitening
 from .memory import Need, Plan, empty_cache, smaller
 from .render.views import PooledView
 
 # Seconds between two checkpoints.
 CHECKPOINT_PERIOD = 30.0
+# With a stride: how often the field is fitted to the images of a step, and the change of a pixel's channel (RMS) from
+# which on that is done at the full learning rates; Adam's steps are as long as its rate however small the change is.
+FITS = 2
+FULL_RATE_CHANGE = 0.02
 # So many steps in a row may be left out because a number in them is not finite.
 MOST_SKIPPED = 5
 
@@ -57,6 +65,8 @@ class Synthesis:
         self.optimizer = torch.optim.Adam(groups, betas=recipe.betas, eps=1e-15)
         self.rates = [group["lr"] for group in groups]
         self.surface_noise = SurfaceNoise(recipe.noise_share, recipe.noise_cells, generator.initial_seed())
+        self._whitening: Whitening | None = None
+        self._visits: float | None = None
         self.iteration = 0
         self.norms: list[dict[str, float]] = []
         # What the artist should be told; whoever runs the loop takes them away.
@@ -142,16 +152,65 @@ class Synthesis:
             len(views), at(recipe.t_min, progress), at(recipe.t_max, progress),
             len(self.teacher.alphas_cumprod), self.generator,
         ).to(x.device)  # fmt: skip
-        fresh = torch.randn(x.shape, generator=self.generator).to(x.device)
-        noise = self.surface_noise.mix([view.gbuffer for view in views], fresh)
-        g, norms = self.guide(views, backgrounds, x, t, noise)
-        pixels = clip_pixels(encoded.pull_back(g), recipe.pixel_clip)
+        g, norms = self.guide(views, backgrounds, x, t, self._noise(views, x))
+        back = encoded.pull_back(g / self.whitening.gains if recipe.stride else g)
+        pixels = clip_pixels(back, recipe.pixel_clip)
         if not bool(torch.isfinite(g).all() & torch.isfinite(pixels).all()):
             return self._skip()
         self._skipped = 0
-        self._descend(score.surrogate_loss(images, pixels) + self.penalty(views, images, backgrounds), progress)
+        if recipe.stride:
+            self._follow(views, backgrounds, images, self._length() * pixels)
+        else:
+            loss = score.surrogate_loss(images, pixels) + self.penalty(views, images, backgrounds)
+            self._descend(loss, at(recipe.rate_factor, progress))
         self.iteration += 1
         return norms
+
+    @property
+    def whitening(self) -> Whitening:
+        """What the teacher's encoder amplifies; measured when it is first asked for."""
+        if self._whitening is None:
+            self._whitening = Whitening(self.teacher.encode, self.recipe.resolution, self.teacher.device)
+        return self._whitening
+
+    def _noise(self, views: Sequence[PooledView], x: torch.Tensor) -> torch.Tensor:
+        """The noise of one step, like ``x``.
+
+        With a stride it sticks to the surface as an image, where the encoder is linear: the same channels of x are
+        another picture where the view is turned, or moved by less than a patch.
+        """
+        as_image = self.recipe.stride > 0 and self.recipe.noise_share > 0 and self.whitening.linear
+        shape = (len(views), 3, self.recipe.resolution, self.recipe.resolution) if as_image else x.shape
+        fresh = torch.randn(shape, generator=self.generator).to(x.device)
+        noise = self.surface_noise.mix([view.gbuffer for view in views], fresh)
+        return self.whitening.white(noise) if as_image else noise
+
+    def _length(self) -> float:
+        if self._visits is None:
+            self._visits = stride.visits([view.gbuffer for view in self.pool], self.recipe.views_per_step)
+        return stride.length(self.recipe, self.iteration, self.teacher.alphas_cumprod, self._visits)
+
+    def _follow(
+        self, views: Sequence[PooledView], backgrounds: torch.Tensor, images: torch.Tensor, step: torch.Tensor
+    ) -> None:
+        """Fit the field to the (B, 3, S, S) ``images`` of ``views`` moved by -``step``, as far as its colours reach."""
+        target = self._reachable(views, backgrounds, images.detach() - step)
+        covered = sum(float(view.gbuffer.coverage.sum()) for view in views)
+        change = float((step.square().sum() / max(3 * covered, 1)).sqrt())
+        factor = at(self.recipe.rate_factor, self.iteration / self.recipe.iterations)
+        for fit in range(FITS):
+            images = composite(views, self.colors(views), backgrounds) if fit else images
+            loss = (images - target).square().sum() / (2 * len(views))
+            self._descend(loss, factor * min(change / FULL_RATE_CHANGE, 1.0))
+
+    def _reachable(
+        self, views: Sequence[PooledView], backgrounds: torch.Tensor, images: torch.Tensor
+    ) -> torch.Tensor:
+        """``images`` between those of ``views`` in the darkest and in the lightest colour that the field can have."""
+        count = sum(len(view.gbuffer.position) for view in views)
+        ends = (torch.full((count, 3), edge, device=images.device) for edge in self.recipe.albedo)
+        low, high = (composite(views, colors, backgrounds) for colors in ends)
+        return torch.minimum(torch.maximum(images, low), high)
 
     def _skip(self) -> dict[str, float]:
         """Leave the step out: field and optimiser stay as the last good step left them."""
@@ -253,8 +312,8 @@ class Synthesis:
         schedules = {"depth": self.recipe.control_depth, "canny": self.recipe.control_canny}
         return [at(schedules[name], progress) for name in self.teacher.conditions]
 
-    def _descend(self, loss: torch.Tensor, progress: float) -> None:
-        factor = at(self.recipe.rate_factor, progress)
+    def _descend(self, loss: torch.Tensor, factor: float) -> None:
+        """One step of the optimiser at ``factor`` times its learning rates."""
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.optimizer.zero_grad(set_to_none=True)

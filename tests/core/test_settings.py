@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from csd_addon.core.edit import resolve_edit
 from csd_addon.core.recipe import PRESETS, Recipe, at, constant
-from csd_addon.core.resolving import resolve
+from csd_addon.core.resolving import descending, resolve
 from csd_addon.core.settings import JobSettings
 
 SETTINGS = JobSettings(prompt="red brick")
@@ -126,6 +127,34 @@ def test_more_than_all_of_the_noise_can_not_stick(share: float) -> None:
         resolve(JobSettings(prompt="brick", expert={"noise_share": share}), {})
 
 
+FALLING = [0, 0.9, 0.1, 1]
+STRIDING = {"presets": {"draft": {"stride": 2.0, "t_min": FALLING, "t_max": FALLING, "iterations": 70}}}
+
+
+def test_a_stride_needs_noise_that_falls() -> None:
+    expert = {"stride": 2.0, "t_min": 0.0, "t_max": 0.5}
+    with pytest.raises(ValueError, match=r"stride of 2 the noise level has to fall, and t_max goes from 0.5 to 0.5"):
+        resolve(JobSettings(prompt="x", expert=expert).validate(), {})
+    assert resolve(JobSettings(prompt="x", expert={**expert, "t_max": FALLING}).validate(), {}).stride == 2
+    with pytest.raises(ValueError, match="'stride' is -1"):
+        resolve(JobSettings(prompt="x", expert={"stride": -1}).validate(), {})
+
+
+def test_an_edit_has_no_stride() -> None:
+    settings = JobSettings(target="blue glaze", remove="red brick", expert={"stride": 2.0, "t_max": FALLING})
+    with pytest.raises(ValueError, match="'stride' is for new textures"):
+        resolve_edit(settings, {})
+
+
+def test_sds_descends_where_the_teacher_strides() -> None:
+    csd, sds = (resolve(JobSettings(prompt="x", preset="draft", loss=loss), STRIDING) for loss in ("csd", "sds"))
+    paper = resolve(JobSettings(prompt="x", preset="paper"), STRIDING)
+    assert (csd.stride, csd.t_max) == (2, tuple(FALLING))
+    assert sds == replace(paper, iterations=70)
+    assert descending(JobSettings(prompt="x", preset="draft"), STRIDING) == sds
+    assert descending(SETTINGS, {}) == resolve(SETTINGS, {})
+
+
 def test_every_field_of_a_recipe_is_within_the_experts_reach() -> None:
     for recipe in PRESETS.values():
         values = json.loads(json.dumps(asdict(recipe)))
@@ -134,9 +163,9 @@ def test_every_field_of_a_recipe_is_within_the_experts_reach() -> None:
 
 @pytest.mark.parametrize(("prompt", "negative"), [
     ("red brick", "plain paint, low quality"), ("Plain blue", "low quality"), ("high quality paint", ""),
-    ("explained", "plain paint, low quality"), ("Glazed bowl", ""),
+    ("explained", "plain paint, low quality"),
 ])  # fmt: skip
 def test_a_default_negative_never_argues_with_the_prompt(prompt: str, negative: str) -> None:
-    wishes = {"recipe": {"negative": "plain paint, low quality", "negative_unless": "ceramic glazed"}}
+    wishes = {"recipe": {"negative": "plain paint, low quality"}}
     assert resolve(JobSettings(prompt=prompt), wishes).negative == negative
     assert resolve(JobSettings(prompt=prompt, negative="Plain"), wishes).negative == "Plain"

@@ -58,7 +58,7 @@ def test_job_ends_with_a_full_report(tmp_path: Path) -> None:
                  "teacher", "seed", "versions"):  # fmt: skip
         assert name in report
     assert report["coverage"] == 1.0 and report["iterations"] == 3 and report["peak_memory_mb"] > 100
-    assert set(report["gradient_norms"]) == {"generative", "contrast", "total"}
+    assert set(report["gradient_norms"]) == {"generative", "classifier", "total"}
     assert report["conditions"] == ["depth", "canny"] and report["warnings"] == []
     assert not list(folder.path.rglob("*.part"))
 

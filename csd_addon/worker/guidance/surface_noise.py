@@ -1,7 +1,8 @@
 """Noise that sticks to the surface: a point meets the same noise in every view and at every step.
 
 The unit ball is cut into cubes with an edge of ``1 / cells``, and each of them keeps one normal value N for each
-channel of x. A pixel of x that sees c_v samples of the surface in the cube v gets
+channel of x (or of the image of which x is made: ``whitening``). A pixel of x that sees c_v samples of the surface in
+the cube v gets
 
     eps = sqrt(a) sum_v c_v N_v / sqrt(sum_v c_v^2) + sqrt(1 - a) eps',      a = share * (covered part of the pixel)
 

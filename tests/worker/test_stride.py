@@ -1,0 +1,140 @@
+"""Steps as long as those of sampling: their lengths add up, the field follows them, and one view becomes the sample."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from csd_addon.core.mesh import Normalization
+from csd_addon.core.recipe import constant
+from csd_addon.core.views import View
+from csd_addon.worker.control import Control
+from csd_addon.worker.guidance import stride
+from csd_addon.worker.guidance.whitening import Whitening
+from csd_addon.worker.render.gbuffer import GBuffer, render_gbuffer
+from csd_addon.worker.render.surface import Surface
+from csd_addon.worker.synthesis import composite
+from tests import shapes
+from tests.worker.test_synthesis import RECIPE, ImageTeacher, colors, make_run
+
+FALLING = (0.0, 0.999, 0.02, 1.0)
+STRIDING = replace(
+    RECIPE, iterations=60, stride=1.0, kappa=constant(1.0), w1=constant(0.0), noise_share=1.0, noise_cells=8,
+    t_min=FALLING, t_max=FALLING, rate_grid=0.02, rate_mlp=0.004,
+    rate_factor=constant(1.0),
+)  # fmt: skip
+
+
+def sphere_seen(*views: View) -> list[GBuffer]:
+    mesh = shapes.sphere(24, 48)
+    surface = Surface.of(mesh, Normalization.of(mesh.positions))
+    return [render_gbuffer(surface, view, size=64, supersample=2) for view in views]
+
+
+def test_the_lengths_add_up_to_the_whole_way() -> None:
+    alphas = ImageTeacher().alphas_cumprod
+    lengths = [stride.length(replace(STRIDING, stride=3.0), i, alphas, 2.0) for i in range(STRIDING.iterations)]
+    abar = float(alphas[round(0.999 * (len(alphas) - 1))])
+    whole = 3 / 2 * ((1 - abar) / abar) ** 0.5
+    print(f"sum {sum(lengths):.6f}, expected {whole:.6f}, shortest {min(lengths):.2g}")
+    assert sum(lengths) == pytest.approx(whole, rel=1e-6)
+    assert min(lengths) > 0
+
+
+def test_visits_of_views_of_the_same_and_of_other_places() -> None:
+    near, far = View(0, 0, 5, 30), View(180, 0, 5, 30)
+    same, apart = (stride.visits(sphere_seen(near, other), 4) for other in (near, far))
+    print(f"four views of the same side {same:.2f}, of two sides {apart:.2f}; expected 4 and about 2")
+    assert same == pytest.approx(4)
+    assert 2 <= apart < 2.6
+
+
+def test_a_view_beside_the_object_counts_as_none() -> None:
+    empty, seen = sphere_seen(View(0, 0, 5, 30, (9.0, 0.0, 0.0)), View(0, 0, 5, 30))
+    assert len(empty.position) == 0
+    assert stride.visits([empty], 4) == 1
+    assert stride.visits([empty, seen], 4) == pytest.approx(2)
+
+
+class Patches:
+    """A linear encoder: orthogonal rows of other lengths, a patch of 4 x 4 pixels for each of x."""
+
+    def __init__(self) -> None:
+        rows, _ = torch.linalg.qr(torch.randn(48, 48, generator=torch.Generator().manual_seed(1)))
+        self.lengths = torch.linspace(0.5, 6, 8)
+        self.rows = (rows[:8] * self.lengths[:, None]).reshape(8, 3, 4, 4)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.conv2d(images - 0.3, self.rows, stride=4)
+
+
+def test_gains_of_orthogonal_rows_are_exact() -> None:
+    encoder = Patches()
+    whitening = Whitening(encoder, 32, torch.device("cpu"))
+    error = float((whitening.gains.flatten() / encoder.lengths**2 - 1).abs().max())
+    print(f"largest relative error {error:.1e}, tolerance 1e-4; gains from {whitening.gains.min():.2f}")
+    assert error < 1e-4
+    assert whitening.linear
+
+
+def test_a_curved_encoder_is_no_linear_one() -> None:
+    curved = Whitening(lambda images: Patches()(images).tanh(), 32, torch.device("cpu"))
+    assert not curved.linear
+
+
+def test_noise_of_pixels_becomes_white_noise_of_x() -> None:
+    noise = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    white = Whitening(Patches(), 32, torch.device("cpu")).white(noise)
+    covariance = torch.cov(white.transpose(0, 1).flatten(1))
+    error = float((covariance - torch.eye(8)).abs().max())
+    print(f"largest error of the covariance {error:.3f}, tolerance 0.08; mean {float(white.mean()):.3f}")
+    assert error < 0.08
+
+
+def test_one_view_becomes_the_sample() -> None:
+    """Of a Gaussian teacher, whose probability flow is known: from the noise N it ends at mean + deviation * N."""
+    run = make_run(replace(STRIDING, iterations=200, views_per_step=1, view_pool=1, albedo=(0.0, 1.0)))
+    (view,) = run.pool
+    run.run(Control(), lambda: None, Path())
+    inside = (view.gbuffer.coverage == 1).nonzero(as_tuple=True)
+    with torch.no_grad():
+        image = composite([view], run.colors([view]), torch.zeros(1, 3))[0][:, inside[0], inside[1]]
+        noise = run.surface_noise.mix([view.gbuffer], torch.zeros(1, 3, 24, 24))[0][:, inside[0], inside[1]]
+    wanted = (view.conditions["depth"][inside] + 0.5 * noise).clamp(0, 1)
+    likeness = float(torch.corrcoef(torch.stack([image.flatten(), wanted.flatten()]))[0, 1])
+    distance = float((image - wanted).abs().mean())
+    print(f"correlation {likeness:.3f} (at least 0.97), mean distance {distance:.3f} (at most 0.06)")
+    assert likeness > 0.97 and distance < 0.06
+
+
+def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    recipe = replace(STRIDING, iterations=6)
+    whole, first, second = make_run(recipe), make_run(recipe), make_run(recipe)
+    whole.run(Control(), lambda: None, tmp_path)
+    control = Control()
+    first.run(control, lambda: control.request_cancel() if first.iteration == 3 else None, tmp_path)
+    second.restore(tmp_path)
+    second.run(Control(), lambda: None, tmp_path)
+    assert torch.equal(colors(second), colors(whole))
+    assert not torch.equal(colors(second), colors(first))
+
+
+def test_noise_is_an_image_for_a_linear_encoder_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, curved, x = make_run(STRIDING), make_run(STRIDING), torch.zeros(2, 3, 24, 24)
+    monkeypatch.setattr(curved.teacher, "encode", lambda images: images.tanh()[:, :1])
+    assert run._noise(run.pool[:2], x).shape == x.shape
+    assert curved._noise(curved.pool[:2], x[:, :1]).shape == (2, 1, 24, 24)
+    assert run.whitening.linear and not curved.whitening.linear
+
+
+def test_the_fit_stays_among_the_colours_there_are() -> None:
+    run = make_run(STRIDING)
+    views, white = run.pool[:2], torch.ones(2, 3)
+    reached = run._reachable(views, white, torch.full((2, 3, 24, 24), 5.0))
+    inside = torch.stack([view.gbuffer.coverage for view in views]) == 1
+    assert torch.allclose(reached.permute(0, 2, 3, 1)[inside], torch.tensor(STRIDING.albedo[1]))
+    outside = torch.stack([view.gbuffer.coverage for view in views]) == 0
+    assert bool((reached.permute(0, 2, 3, 1)[outside] == 1).all())
