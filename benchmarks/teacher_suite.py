@@ -89,10 +89,11 @@ class Wanted:
 def the_oracle(work: Path) -> oracle.Oracle:
     path = work / "oracle.safetensors"
     if not path.exists():
-        dataset.build(work / "oracle_images", ORACLE_IMAGES, ORACLE_SEED, paints=3)
+        # With the pairs that the teacher never saw: a judge that never saw a blue brick calls none one.
+        dataset.build(work / "oracle_images", ORACLE_IMAGES, ORACLE_SEED, paints=3, every_pair=True)
         model = oracle.train_oracle(dataset.load(work / "oracle_images"), steps=ORACLE_STEPS, seed=0)
         oracle.save(model, path)
-    dataset.build(work / "oracle_held_out", 1_500, HELD_OUT_SEED, paints=3)
+    dataset.build(work / "oracle_held_out", 1_500, HELD_OUT_SEED, paints=3, every_pair=True)
     return oracle.load(path)
 
 

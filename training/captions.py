@@ -56,9 +56,10 @@ class Look:
     shape: str
 
 
-def random_look(rng: np.random.Generator, shape: str, close: bool) -> Look:
+def random_look(rng: np.random.Generator, shape: str, close: bool, every_pair: bool = False) -> Look:
+    """`every_pair`: held-out pairs of colour and material too, which only a judge may see."""
     material = str(rng.choice(MATERIAL_NAMES, p=WEIGHTS / WEIGHTS.sum()))
-    natural, first = random_first(rng, material)
+    natural, first = random_first(rng, material, () if every_pair else HELD_OUT)
     shade = str(rng.choice([s for s, names in SHADED.items() if first in names] or [""]))
     direction = int(rng.choice(3, p=[0.6, 0.28, 0.12])) if material == "stripe" else int(rng.random() < 0.6)
     wears = [name for name in WEAR if material not in NEVER_WORN[name]]
@@ -70,13 +71,15 @@ def random_look(rng: np.random.Generator, shape: str, close: bool) -> Look:
     )  # fmt: skip
 
 
-def random_first(rng: np.random.Generator, material: str) -> tuple[bool, str]:
-    """Whether the material shows its own colour, and the leading colour; held-out pairs are never drawn."""
+def random_first(
+    rng: np.random.Generator, material: str, never: tuple[tuple[str, str], ...] = HELD_OUT
+) -> tuple[bool, str]:
+    """Whether the material shows its own colour, and the leading colour; pairs in `never` are not drawn."""
     spec = MATERIALS[material]
     nameable = COLOR_NAMES if spec.colors is None else spec.colors
     if spec.natural and (not nameable or rng.random() < NATURAL_SHARE):
         return True, str(rng.choice(spec.natural))
-    return False, str(rng.choice([c for c in nameable if (c, material) not in HELD_OUT]))
+    return False, str(rng.choice([c for c in nameable if (c, material) not in never]))
 
 
 def random_second(rng: np.random.Generator, material: str, first: str) -> str:

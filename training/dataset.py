@@ -136,9 +136,9 @@ def visible_buffer(rng: np.random.Generator, shape: Shape) -> tuple[GBuffer, Vie
             return buffer, view, close
 
 
-def generate(seed: int, count: int, paints: int) -> Dataset:
+def generate(seed: int, count: int, paints: int, every_pair: bool = False) -> Dataset:
     """`count` images, `paints` of them on each G-buffer, VIEWS_PER_SHAPE G-buffers a mesh; repeatable from
-    the seed.
+    the seed. every_pair: held-out pairs of colour and material too.
     """
     rng = np.random.default_rng(seed)
     images, looks, owner, depth, canny, shape = [], [], [], [], [], None
@@ -149,17 +149,18 @@ def generate(seed: int, count: int, paints: int) -> Dataset:
         depth.append((depth_image(buffer)[0].numpy() * 255).round().astype(np.uint8))
         canny.append((canny_image(buffer)[0].numpy() * 255).astype(np.uint8))
         for _ in range(min(paints, count - len(images))):
-            look = random_look(rng, shape.kind, close)
+            look = random_look(rng, shape.kind, close, every_pair)
             images.append(paint_image(rng, buffer, view, look, random_fineness(rng, view, close)))
             looks.append(look)
             owner.append(len(depth) - 1)
     return Dataset(np.stack(images), looks, np.array(owner), np.stack(depth), np.stack(canny))
 
 
-def build(folder: Path, count: int, seed: int, paints: int = 5) -> None:
+def build(folder: Path, count: int, seed: int, paints: int = 5, every_pair: bool = False) -> None:
     """Generate `count` images in shards of at most SHARD, a process on every core; shards that exist are kept."""
     shards = [
-        (folder / f"shard{i:02d}", seed + i, min(SHARD, count - i * SHARD), paints) for i in range(-(-count // SHARD))
+        (folder / f"shard{i:02d}", seed + i, min(SHARD, count - i * SHARD), paints, every_pair)
+        for i in range(-(-count // SHARD))
     ]
     missing = [shard for shard in shards if not (shard[0] / "looks.json").exists()]
     if len(missing) == 1:
@@ -170,10 +171,10 @@ def build(folder: Path, count: int, seed: int, paints: int = 5) -> None:
                 print(f"images: {name} done", flush=True)
 
 
-def build_shard(shard: tuple[Path, int, int, int]) -> str:
-    folder, seed, count, paints = shard
+def build_shard(shard: tuple[Path, int, int, int, bool]) -> str:
+    folder, *how = shard
     torch.set_num_threads(1)
-    save(generate(seed, count, paints), folder)
+    save(generate(*how), folder)
     return folder.name
 
 

@@ -48,7 +48,7 @@ def cracked(rng: np.random.Generator, color: np.ndarray, p: np.ndarray, n: np.nd
 def wet(rng: np.random.Generator, color: np.ndarray, p: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Darker and deeper, with small white glints."""
     noise = Noise(rng)
-    return where(noise(p, 6.5) + 0.3 * n[:, 2] > 0.66, np.full(3, 0.94), color**1.25 * 0.72)
+    return where(noise(p, 6.5) + 0.3 * n[:, 2] > 0.66, np.full(3, 0.94), color.clip(0) ** 1.25 * 0.72)
 
 
 def dirty(rng: np.random.Generator, color: np.ndarray, p: np.ndarray, n: np.ndarray) -> np.ndarray:

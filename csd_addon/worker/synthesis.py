@@ -25,18 +25,22 @@ from .field.hashgrid import HashField, Level, TextureField, level_table
 from .guidance import score, stride
 from .guidance.prompts import PromptCache, text_for
 from .guidance.pullback import Encoded, clip_pixels
-from .guidance.surface_noise import SurfaceNoise
+from .guidance.surface_noise import Stuck, SurfaceNoise
 from .guidance.teacher import DiffusionTeacher
 from .guidance.whitening import Whitening
 from .memory import Need, Plan, empty_cache, smaller
+from .render.gbuffer import render_gbuffer
+from .render.ownership import shares
 from .render.views import PooledView
 
 # Seconds between two checkpoints.
 CHECKPOINT_PERIOD = 30.0
 # With a stride: how often the field is fitted to the images of a step, and the change of a pixel's channel (RMS) from
 # which on that is done at the full learning rates; Adam's steps are as long as its rate however small the change is.
-FITS = 2
+FITS = 4
 FULL_RATE_CHANGE = 0.02
+# Noise that sticks as an image is sampled so many times along the edge of the image, that two views of a place agree.
+NOISE_SAMPLES = 512
 # So many steps in a row may be left out because a number in them is not finite.
 MOST_SKIPPED = 5
 
@@ -65,8 +69,11 @@ class Synthesis:
         self.optimizer = torch.optim.Adam(groups, betas=recipe.betas, eps=1e-15)
         self.rates = [group["lr"] for group in groups]
         self.surface_noise = SurfaceNoise(recipe.noise_share, recipe.noise_cells, generator.initial_seed())
+        self._order = stride.order(len(pool), generator.initial_seed())
         self._whitening: Whitening | None = None
-        self._visits: float | None = None
+        # By the number of the view in the pool.
+        self._stuck: dict[int, Stuck] = {}
+        self._shares: list[torch.Tensor] = []
         self.iteration = 0
         self.norms: list[dict[str, float]] = []
         # What the artist should be told; whoever runs the loop takes them away.
@@ -143,7 +150,8 @@ class Synthesis:
 
     def _attempt(self) -> dict[str, float]:
         recipe, progress = self.recipe, self.iteration / self.recipe.iterations
-        views = self._draw_views()
+        drawn = self._draw_views()
+        views = [self.pool[i] for i in drawn]
         backgrounds = self._backgrounds(len(views))
         images = composite(views, self.colors(views), backgrounds)
         encoded = Encoded(self.teacher.encode, images, self.plan.encoder_views if self.plan else len(views))
@@ -152,14 +160,14 @@ class Synthesis:
             len(views), at(recipe.t_min, progress), at(recipe.t_max, progress),
             len(self.teacher.alphas_cumprod), self.generator,
         ).to(x.device)  # fmt: skip
-        g, norms = self.guide(views, backgrounds, x, t, self._noise(views, x))
+        g, norms = self.guide(views, backgrounds, x, t, self._noise(drawn, x))
         back = encoded.pull_back(g / self.whitening.gains if recipe.stride else g)
         pixels = clip_pixels(back, recipe.pixel_clip)
         if not bool(torch.isfinite(g).all() & torch.isfinite(pixels).all()):
             return self._skip()
         self._skipped = 0
         if recipe.stride:
-            self._follow(views, backgrounds, images, self._length() * pixels)
+            self._follow(views, backgrounds, images, self._way(drawn) * pixels)
         else:
             loss = score.surrogate_loss(images, pixels) + self.penalty(views, images, backgrounds)
             self._descend(loss, at(recipe.rate_factor, progress))
@@ -173,22 +181,35 @@ class Synthesis:
             self._whitening = Whitening(self.teacher.encode, self.recipe.resolution, self.teacher.device)
         return self._whitening
 
-    def _noise(self, views: Sequence[PooledView], x: torch.Tensor) -> torch.Tensor:
-        """The noise of one step, like ``x``.
+    def _noise(self, drawn: Sequence[int], x: torch.Tensor) -> torch.Tensor:
+        """The noise of one step for the ``drawn`` views of the pool, like ``x``.
 
         With a stride it sticks to the surface as an image, where the encoder is linear: the same channels of x are
         another picture where the view is turned, or moved by less than a patch.
         """
-        as_image = self.recipe.stride > 0 and self.recipe.noise_share > 0 and self.whitening.linear
-        shape = (len(views), 3, self.recipe.resolution, self.recipe.resolution) if as_image else x.shape
-        fresh = torch.randn(shape, generator=self.generator).to(x.device)
-        noise = self.surface_noise.mix([view.gbuffer for view in views], fresh)
-        return self.whitening.white(noise) if as_image else noise
+        if not self.recipe.noise_share:
+            return torch.randn(x.shape, generator=self.generator).to(x.device)
+        as_image = self.recipe.stride > 0 and self.whitening.linear
+        edge = self.recipe.resolution
+        fresh = torch.randn((len(drawn), 3, edge, edge) if as_image else x.shape, generator=self.generator)
+        noise = [self._met(i, new) for i, new in zip(drawn, fresh.to(x.device), strict=True)]
+        return self.whitening.white(torch.stack(noise)) if as_image else torch.stack(noise)
 
-    def _length(self) -> float:
-        if self._visits is None:
-            self._visits = stride.visits([view.gbuffer for view in self.pool], self.recipe.views_per_step)
-        return stride.length(self.recipe, self.iteration, self.teacher.alphas_cumprod, self._visits)
+    def _met(self, number: int, fresh: torch.Tensor) -> torch.Tensor:
+        """The noise (C, h, w) that the view with this ``number`` meets, with ``fresh`` where none sticks."""
+        if number not in self._stuck:
+            view = self.pool[number]
+            samples = max(NOISE_SAMPLES // view.gbuffer.size, view.gbuffer.supersample)
+            gbuffer = render_gbuffer(view.surface, view.view, size=view.gbuffer.size, supersample=samples)
+            self._stuck[number] = self.surface_noise.stuck(gbuffer, len(fresh), fresh.shape[-1])
+        return self._stuck[number].mixed(fresh)
+
+    def _way(self, drawn: Sequence[int]) -> torch.Tensor:
+        """(B, 1, S, S): by how many times the gradient the pixels of the ``drawn`` views move."""
+        self._shares = self._shares or shares(self.pool)
+        turn = len(self.pool) / len(drawn)
+        length = stride.length(self.recipe, self.iteration, self.teacher.alphas_cumprod, turn)
+        return length * torch.stack([self._shares[i] for i in drawn])[:, None]
 
     def _follow(
         self, views: Sequence[PooledView], backgrounds: torch.Tensor, images: torch.Tensor, step: torch.Tensor
@@ -279,10 +300,17 @@ class Synthesis:
         """Continue from ``path``. Raises ``JobFailure`` if it is damaged or of another run."""
         self.iteration = load_checkpoint(path, self.state(), self.optimizer, self.generator)
 
-    def _draw_views(self) -> list[PooledView]:
-        """B neighbours from a random place in the pool: its golden-ratio azimuths lie far apart."""
-        start = int(torch.randint(len(self.pool), (), generator=self.generator))
-        return [self.pool[(start + i) % len(self.pool)] for i in range(self.recipe.views_per_step)]
+    def _draw_views(self) -> list[int]:
+        """The numbers of the views of one step.
+
+        With a stride they take turns; else B neighbours from a random place in the pool: its golden-ratio azimuths lie
+        far apart.
+        """
+        count, pool = self.recipe.views_per_step, len(self.pool)
+        if self.recipe.stride:
+            return [self._order[(self.iteration * count + i) % pool] for i in range(count)]
+        start = int(torch.randint(pool, (), generator=self.generator))
+        return [(start + i) % pool for i in range(count)]
 
     def _backgrounds(self, count: int) -> torch.Tensor:
         """(count, 3): half of them random colours, the others white to dark grey, so none sticks to the surface."""

@@ -8,16 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from csd_addon.core.mesh import Normalization
-from csd_addon.core.recipe import constant
-from csd_addon.core.views import View
+from csd_addon.core.recipe import at, constant
 from csd_addon.worker.control import Control
 from csd_addon.worker.guidance import stride
 from csd_addon.worker.guidance.whitening import Whitening
-from csd_addon.worker.render.gbuffer import GBuffer, render_gbuffer
-from csd_addon.worker.render.surface import Surface
 from csd_addon.worker.synthesis import composite
-from tests import shapes
 from tests.worker.test_synthesis import RECIPE, ImageTeacher, colors, make_run
 
 FALLING = (0.0, 0.999, 0.02, 1.0)
@@ -28,35 +23,27 @@ STRIDING = replace(
 )  # fmt: skip
 
 
-def sphere_seen(*views: View) -> list[GBuffer]:
-    mesh = shapes.sphere(24, 48)
-    surface = Surface.of(mesh, Normalization.of(mesh.positions))
-    return [render_gbuffer(surface, view, size=64, supersample=2) for view in views]
+@pytest.mark.parametrize("turn", [1.0, 2.5, 16.0])
+def test_the_lengths_of_a_view_add_up_to_its_whole_way(turn: float) -> None:
+    """From the noise level of its first turn down to none, whenever that is."""
+    alphas, recipe = ImageTeacher().alphas_cumprod, replace(STRIDING, stride=3.0)
+    for first in (0, 3):
+        turns = [first + turn * i for i in range(int((recipe.iterations - 1 - first) / turn) + 1)]
+        lengths = [stride.length(recipe, i, alphas, turn) for i in turns]  # type: ignore[arg-type]
+        abar = float(alphas[round(at(recipe.t_max, first / recipe.iterations) * (len(alphas) - 1))])
+        whole = 3 * ((1 - abar) / abar) ** 0.5
+        print(f"first turn {first}: sum {sum(lengths):.6f}, expected {whole:.6f}, shortest {min(lengths):.2g}")
+        assert sum(lengths) == pytest.approx(whole, rel=1e-6)
+        assert min(lengths) > 0
 
 
-def test_the_lengths_add_up_to_the_whole_way() -> None:
-    alphas = ImageTeacher().alphas_cumprod
-    lengths = [stride.length(replace(STRIDING, stride=3.0), i, alphas, 2.0) for i in range(STRIDING.iterations)]
-    abar = float(alphas[round(0.999 * (len(alphas) - 1))])
-    whole = 3 / 2 * ((1 - abar) / abar) ** 0.5
-    print(f"sum {sum(lengths):.6f}, expected {whole:.6f}, shortest {min(lengths):.2g}")
-    assert sum(lengths) == pytest.approx(whole, rel=1e-6)
-    assert min(lengths) > 0
-
-
-def test_visits_of_views_of_the_same_and_of_other_places() -> None:
-    near, far = View(0, 0, 5, 30), View(180, 0, 5, 30)
-    same, apart = (stride.visits(sphere_seen(near, other), 4) for other in (near, far))
-    print(f"four views of the same side {same:.2f}, of two sides {apart:.2f}; expected 4 and about 2")
-    assert same == pytest.approx(4)
-    assert 2 <= apart < 2.6
-
-
-def test_a_view_beside_the_object_counts_as_none() -> None:
-    empty, seen = sphere_seen(View(0, 0, 5, 30, (9.0, 0.0, 0.0)), View(0, 0, 5, 30))
-    assert len(empty.position) == 0
-    assert stride.visits([empty], 4) == 1
-    assert stride.visits([empty, seen], 4) == pytest.approx(2)
+def test_every_view_has_its_turn() -> None:
+    run = make_run(replace(STRIDING, view_pool=7, views_per_step=3))
+    seen: list[int] = []
+    for run.iteration in range(14):
+        seen += run._draw_views()
+    assert sorted(seen[:7]) == list(range(7)) and seen[:7] != sorted(seen[:7])
+    assert all(seen[i : i + 7] == seen[:7] for i in range(0, 42, 7))
 
 
 class Patches:
@@ -102,7 +89,7 @@ def test_one_view_becomes_the_sample() -> None:
     inside = (view.gbuffer.coverage == 1).nonzero(as_tuple=True)
     with torch.no_grad():
         image = composite([view], run.colors([view]), torch.zeros(1, 3))[0][:, inside[0], inside[1]]
-        noise = run.surface_noise.mix([view.gbuffer], torch.zeros(1, 3, 24, 24))[0][:, inside[0], inside[1]]
+        noise = run._met(0, torch.zeros(3, 24, 24))[:, inside[0], inside[1]]
     wanted = (view.conditions["depth"][inside] + 0.5 * noise).clamp(0, 1)
     likeness = float(torch.corrcoef(torch.stack([image.flatten(), wanted.flatten()]))[0, 1])
     distance = float((image - wanted).abs().mean())
@@ -125,8 +112,8 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
 def test_noise_is_an_image_for_a_linear_encoder_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     run, curved, x = make_run(STRIDING), make_run(STRIDING), torch.zeros(2, 3, 24, 24)
     monkeypatch.setattr(curved.teacher, "encode", lambda images: images.tanh()[:, :1])
-    assert run._noise(run.pool[:2], x).shape == x.shape
-    assert curved._noise(curved.pool[:2], x[:, :1]).shape == (2, 1, 24, 24)
+    assert run._noise([0, 1], x).shape == x.shape
+    assert curved._noise([0, 1], x[:, :1]).shape == (2, 1, 24, 24)
     assert run.whitening.linear and not curved.whitening.linear
 
 

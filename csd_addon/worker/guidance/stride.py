@@ -9,39 +9,31 @@ which Consistent Flow Distillation takes over to scenes. With the gradient g of 
 ``stride`` of 1 / kappa this is sampling with the guidance 1 + 1 / kappa. Gradient descent with Adam knows no such
 length: it moves every point at the same pace for as long as the sign lasts, and whites, reds and their
 complements run to the end of their range (docs/pitfalls.md).
+
+The views take turns, so the next noise level of a view is the one that the run has reached at its next turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from ...core.recipe import Recipe, at
-from ..render.gbuffer import GBuffer
-
-# Edge of the cubes that stand for places on the surface, in unit-ball units.
-_PLACE = 1 / 8
 
 
-def length(recipe: Recipe, iteration: int, alphas_cumprod: torch.Tensor, visits: float) -> float:
-    """By how many times -g the x of a step moves. ``visits``: how many views of the step see the same place."""
+def order(views: int, seed: int) -> list[int]:
+    """The turns of the ``views`` of a pool: a permutation of their indices, fixed by ``seed``."""
+    return torch.randperm(views, generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+def length(recipe: Recipe, iteration: int, alphas_cumprod: torch.Tensor, turn: float) -> float:
+    """By how many times -g the x of a view moves. ``turn``: after how many iterations its next turn comes."""
     now = _level(recipe, iteration, alphas_cumprod)
-    # The last step ends at the clean image.
-    after = _level(recipe, iteration + 1, alphas_cumprod) if iteration + 1 < recipe.iterations else 0.0
-    return recipe.stride * (now - after) / visits
+    # The last turn ends at the clean image.
+    after = iteration + turn
+    return recipe.stride * (now - (_level(recipe, after, alphas_cumprod) if after < recipe.iterations else 0.0))
 
 
-def visits(gbuffers: Sequence[GBuffer], views_per_step: int) -> float:
-    """How many views of one step see a place on the surface, on average over the places that ``gbuffers`` see."""
-    seen = [torch.unique(torch.floor(g.position / _PLACE).long(), dim=0) for g in gbuffers if len(g.position)]
-    if not seen:
-        return 1.0
-    everywhere = torch.unique(torch.cat(seen), dim=0)
-    return views_per_step * sum(map(len, seen)) / (len(gbuffers) * len(everywhere))
-
-
-def _level(recipe: Recipe, iteration: int, alphas_cumprod: torch.Tensor) -> float:
+def _level(recipe: Recipe, iteration: float, alphas_cumprod: torch.Tensor) -> float:
     """r at the step that t_max has at ``iteration``."""
     share = at(recipe.t_max, iteration / recipe.iterations)
     abar = float(alphas_cumprod[round(share * (len(alphas_cumprod) - 1))])

@@ -14,7 +14,7 @@ Distillation does so for whole scenes; docs/pitfalls.md). A share of 0 is the pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -26,6 +26,18 @@ _TABLE = 1 << 18
 _HASH = (73856093, 19349663, 83492791)
 
 
+@dataclass(frozen=True)
+class Stuck:
+    """What of the noise sticks in one view: (C, h, w) ``noise``, and its ``share`` of each pixel's variance (h, w)."""
+
+    noise: torch.Tensor
+    share: torch.Tensor
+
+    def mixed(self, fresh: torch.Tensor) -> torch.Tensor:
+        """Standard normal noise (C, h, w) of both this and the standard normal ``fresh``."""
+        return self.share.sqrt() * self.noise + (1 - self.share).sqrt() * fresh
+
+
 class SurfaceNoise:
     """share: 0 .. 1, how much of the noise's variance sticks. cells: cubes along the radius of the unit ball."""
 
@@ -35,26 +47,22 @@ class SurfaceNoise:
         self._generator = torch.Generator().manual_seed(seed)
         self._values: torch.Tensor | None = None
 
-    def mix(self, gbuffers: Sequence[GBuffer], fresh: torch.Tensor) -> torch.Tensor:
-        """Noise (B, C, h, w) for the views behind ``gbuffers`` from standard normal noise ``fresh`` of that shape."""
-        if self.share == 0:
-            return fresh
-        return torch.stack([self._one(g, noise) for g, noise in zip(gbuffers, fresh, strict=True)])
+    def stuck(self, gbuffer: GBuffer, channels: int, width: int) -> Stuck:
+        """What sticks in the view behind ``gbuffer``, for images of ``channels`` and ``width`` x ``width`` pixels.
 
-    def _one(self, gbuffer: GBuffer, fresh: torch.Tensor) -> torch.Tensor:
-        channels, height, width = fresh.shape
-        values = self._table(channels, fresh.device)
+        The more samples a pixel has, the more alike is what two views meet at one place.
+        """
+        values = self._table(channels, gbuffer.position.device)
         pixel = _coarse_pixel(gbuffer, width)
         pairs, count = torch.unique(pixel * _TABLE + self._cubes(gbuffer.position), return_counts=True)
-        seen, weight = torch.div(pairs, _TABLE, rounding_mode="floor"), count.to(fresh.dtype)
-        total = fresh.new_zeros(height * width, channels).index_add(0, seen, values[pairs % _TABLE] * weight[:, None])
-        size = fresh.new_zeros(height * width).index_add(0, seen, weight.square()).sqrt()
+        seen, weight = torch.div(pairs, _TABLE, rounding_mode="floor"), count.to(values.dtype)
+        total = values.new_zeros(width * width, channels).index_add(0, seen, values[pairs % _TABLE] * weight[:, None])
+        size = values.new_zeros(width * width).index_add(0, seen, weight.square()).sqrt()
         # A pixel of x covers so many samples of the image.
         full = (gbuffer.size * gbuffer.supersample // width) ** 2
-        share = self.share * torch.bincount(pixel, minlength=height * width) / full
-        sticking = total / size.clamp(min=1)[:, None]
-        mixed = share.sqrt()[:, None] * sticking + (1 - share).sqrt()[:, None] * fresh.reshape(channels, -1).T
-        return mixed.T.reshape(channels, height, width)
+        share = self.share * torch.bincount(pixel, minlength=width * width) / full
+        noise = (total / size.clamp(min=1)[:, None]).T.reshape(channels, width, width)
+        return Stuck(noise, share.reshape(width, width))
 
     def _cubes(self, position: torch.Tensor) -> torch.Tensor:
         """(P,) indices into the table of (P, 3) ``position``."""

@@ -32,10 +32,11 @@ _CONDITIONS: dict[str, Callable[[GBuffer], torch.Tensor]] = {"depth": depth_imag
 class PooledView:
     """What the loop needs of one view.
 
-    gbuffer: the constant samples. close_up: whether the frame shows a part only.
+    surface: what is seen. gbuffer: the constant samples. close_up: whether the frame shows a part only.
     conditions: name -> (size, size) float16 image in [0, 1].
     """
 
+    surface: Surface
     view: View
     close_up: bool
     gbuffer: GBuffer
@@ -57,7 +58,7 @@ def sample_pool(
         gbuffer = render_gbuffer(surface, view, size=recipe.resolution, supersample=recipe.supersample)
         sampler.mark_seen(gbuffer)
         images = {name: _CONDITIONS[name](gbuffer)[0].half() for name in conditions}
-        yield PooledView(view, close_up, gbuffer, images)
+        yield PooledView(surface, view, close_up, gbuffer, images)
 
 
 class _Sampler:
