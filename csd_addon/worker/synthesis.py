@@ -37,7 +37,7 @@ from .render.views import PooledView
 CHECKPOINT_PERIOD = 30.0
 # With a stride: how often the field is fitted to the images of a step, and the change of a pixel's channel (RMS) from
 # which on that is done at the full learning rates; Adam's steps are as long as its rate however small the change is.
-FITS = 4
+FITS = 3
 FULL_RATE_CHANGE = 0.02
 # Noise that sticks as an image is sampled so many times along the edge of the image, that two views of a place agree.
 NOISE_SAMPLES = 512

@@ -33,7 +33,7 @@ def test_the_shares_of_a_place_sum_up_to_one() -> None:
         total[place] = total.get(place, 0.0) + sum(values) / len(values)
         count[place] = count.get(place, 0) + len(values)
     sums = torch.tensor([total[place] for place in total if count[place] > 2000])
-    print(f"{len(sums)} places; sums {sums.min():.2f} to {sums.max():.2f}, mean {sums.mean():.3f}; tolerances 0.1, 0.03")
+    print(f"{len(sums)} places; sums {sums.min():.2f} to {sums.max():.2f}, mean {sums.mean():.3f}; within 0.1, 0.03")
     assert len(sums) > 20 and (sums - 1).abs().max() < 0.1 and abs(float(sums.mean()) - 1) < 0.03
 
 
@@ -51,6 +51,6 @@ def test_what_one_view_alone_sees_is_its_own() -> None:
     seen = pool(0, 180)
     for view, share in zip(seen, shares(seen), strict=True):
         inside = view.gbuffer.coverage == 1
-        print(f"a fifth of the shares is below {float(share[inside].quantile(0.2)):.3f}: at the rim, in cubes of both views")
+        print(f"below {float(share[inside].quantile(0.2)):.3f} lies a fifth, in cubes of both views at the rim")
         assert float(share[inside].quantile(0.2)) > 0.99
         assert bool(torch.isfinite(share).all())

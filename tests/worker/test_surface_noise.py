@@ -9,15 +9,21 @@ import pytest
 import torch
 
 from csd_addon.core.mesh import Normalization
+from csd_addon.core.resolving import resolve
+from csd_addon.core.settings import JobSettings
 from csd_addon.core.views import View
 from csd_addon.worker.control import Control
+from csd_addon.worker.guidance.preferences import read_preferences
 from csd_addon.worker.guidance.surface_noise import SurfaceNoise
 from csd_addon.worker.guidance.teacher import DiffusionTeacher
 from csd_addon.worker.render.gbuffer import GBuffer, render_gbuffer
 from csd_addon.worker.render.surface import Surface
+from csd_addon.worker.render.views import sample_pool
+from csd_addon.worker.synthesis import Synthesis
 from tests import shapes
+from tests.worker.test_bundled_teachers import TEACHERS
 from tests.worker.test_memory import SMALL, make_loop
-from tests.worker.test_synthesis import colors
+from tests.worker.test_synthesis import ImageTeacher, colors
 from tests.worker.test_teacher import load, save_tiny
 
 STICKY = replace(SMALL, noise_share=0.6, noise_cells=16)
@@ -82,6 +88,23 @@ def test_another_view_meets_it_where_it_sees_the_same(seen: list[GBuffer]) -> No
 def test_nothing_sticks_at_share_0(seen: list[GBuffer]) -> None:
     new = fresh(3, 1)
     assert torch.equal(mixed(SurfaceNoise(0.0, 32, 0), seen, new), new)
+
+
+@pytest.mark.parametrize("teacher", ["mini", "broad"])
+def test_a_bundled_teacher_meets_white_noise(teacher: str) -> None:
+    """In its own views: noise whose broad waves are too strong reads as a pattern (docs/pitfalls.md)."""
+    preferences = read_preferences(TEACHERS / teacher)
+    recipe = replace(resolve(JobSettings(prompt="brick", preset="draft").validate(), preferences), view_pool=4)
+    mesh = shapes.sphere(48, 96)
+    surface = Surface.of(mesh, Normalization.of(mesh.positions))
+    pool = list(sample_pool(surface, recipe, torch.Generator().manual_seed(0), ()))
+    run = Synthesis(ImageTeacher(), pool, recipe, prompt="x", negative="", loss="csd",
+                    generator=torch.Generator().manual_seed(0))  # fmt: skip
+    edge = recipe.resolution
+    met = torch.stack([run._met(i, torch.zeros(3, edge, edge)) for i in range(4)])[..., 24:40, 24:40]
+    neighbours = float((met[..., 1:] * met[..., :-1]).mean())
+    print(f"{teacher}: variance {float(met.var()):.2f}, neighbours {neighbours:.3f}; 1 +- 0.15, at most 0.12")
+    assert neighbours < 0.12 and abs(float(met.var()) - 1) < 0.15
 
 
 def test_a_resumed_run_meets_it_again(tmp_path: Path) -> None:

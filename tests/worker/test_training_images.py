@@ -113,7 +113,7 @@ def test_a_judge_sees_the_held_out_pairs_as_often_as_others():
     assert set(HELD_OUT) <= set(named)
     bricks = [color for color, material in named if material == "brick"]
     share = sum((color, "brick") in HELD_OUT for color in bricks) / len(bricks)
-    print(f"{share:.3f} of {len(bricks)} named bricks are of held-out colours, expected 2 of 14 = 0.143, tolerance 0.06")
+    print(f"{share:.3f} of {len(bricks)} bricks are of held-out colours, expected 2 of 14 = 0.143, within 0.06")
     assert abs(share - 2 / 14) < 0.06
 
 
