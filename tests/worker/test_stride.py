@@ -81,11 +81,11 @@ def test_noise_of_pixels_becomes_white_noise_of_x() -> None:
     assert error < 0.08
 
 
-def test_one_view_becomes_the_sample() -> None:
+def test_one_view_becomes_the_sample(tmp_path: Path) -> None:
     """Of a Gaussian teacher, whose probability flow is known: from the noise N it ends at mean + deviation * N."""
     run = make_run(replace(STRIDING, iterations=200, views_per_step=1, view_pool=1, albedo=(0.0, 1.0)))
     (view,) = run.pool
-    run.run(Control(), lambda: None, Path())
+    run.run(Control(), lambda: None, tmp_path)
     inside = (view.gbuffer.coverage == 1).nonzero(as_tuple=True)
     with torch.no_grad():
         image = composite([view], run.colors([view]), torch.zeros(1, 3))[0][:, inside[0], inside[1]]
