@@ -72,7 +72,7 @@ def random_look(rng: np.random.Generator, shape: str, close: bool, every_pair: b
 
 
 def random_first(
-    rng: np.random.Generator, material: str, never: tuple[tuple[str, str], ...] = HELD_OUT
+    rng: np.random.Generator, material: str, never: tuple[tuple[str, str], ...]
 ) -> tuple[bool, str]:
     """Whether the material shows its own colour, and the leading colour; pairs in `never` are not drawn."""
     spec = MATERIALS[material]

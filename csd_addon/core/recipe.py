@@ -39,7 +39,7 @@ class Recipe:
     Guidance (method.md, section 2): w1, w2, kappa, weighting ("sigma2" or "uniform"), t_min and t_max as shares
     of the teacher's steps, sds_weight in the paper's convention, control_depth and control_canny scales; noise_share
     (0..1) of the noise's variance sticks to the surface, in cubes of which noise_cells make the ball's radius;
-    with a stride each step moves the images so many times the drop of the noise level to the next step (0: gradient
+    with a stride a view's turn moves its image so many times the drop of the noise level to its next turn (0: gradient
     descent).
     Views: whether prompts get view words, and from which azimuth these count; image size, samples per pixel edge,
     views per step, size of the pool, whether cameras go below the horizon, ranges of elevation, field

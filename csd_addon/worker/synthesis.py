@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -70,10 +71,8 @@ class Synthesis:
         self.rates = [group["lr"] for group in groups]
         self.surface_noise = SurfaceNoise(recipe.noise_share, recipe.noise_cells, generator.initial_seed())
         self._order = stride.order(len(pool), generator.initial_seed())
-        self._whitening: Whitening | None = None
         # By the number of the view in the pool.
         self._stuck: dict[int, Stuck] = {}
-        self._shares: list[torch.Tensor] = []
         self.iteration = 0
         self.norms: list[dict[str, float]] = []
         # What the artist should be told; whoever runs the loop takes them away.
@@ -174,12 +173,14 @@ class Synthesis:
         self.iteration += 1
         return norms
 
-    @property
+    @cached_property
     def whitening(self) -> Whitening:
-        """What the teacher's encoder amplifies; measured when it is first asked for."""
-        if self._whitening is None:
-            self._whitening = Whitening(self.teacher.encode, self.recipe.resolution, self.teacher.device)
-        return self._whitening
+        """What the teacher's encoder amplifies."""
+        return Whitening(self.teacher.encode, self.recipe.resolution, self.teacher.device)
+
+    @cached_property
+    def _shares(self) -> list[torch.Tensor]:
+        return shares(self.pool)
 
     def _noise(self, drawn: Sequence[int], x: torch.Tensor) -> torch.Tensor:
         """The noise of one step for the ``drawn`` views of the pool, like ``x``.
@@ -206,7 +207,6 @@ class Synthesis:
 
     def _way(self, drawn: Sequence[int]) -> torch.Tensor:
         """(B, 1, S, S): by how many times the gradient the pixels of the ``drawn`` views move."""
-        self._shares = self._shares or shares(self.pool)
         turn = len(self.pool) / len(drawn)
         length = stride.length(self.recipe, self.iteration, self.teacher.alphas_cumprod, turn)
         return length * torch.stack([self._shares[i] for i in drawn])[:, None]

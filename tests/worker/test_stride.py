@@ -29,7 +29,7 @@ def test_the_lengths_of_a_view_add_up_to_its_whole_way(turn: float) -> None:
     alphas, recipe = ImageTeacher().alphas_cumprod, replace(STRIDING, stride=3.0)
     for first in (0, 3):
         turns = [first + turn * i for i in range(int((recipe.iterations - 1 - first) / turn) + 1)]
-        lengths = [stride.length(recipe, i, alphas, turn) for i in turns]  # type: ignore[arg-type]
+        lengths = [stride.length(recipe, i, alphas, turn) for i in turns]
         abar = float(alphas[round(at(recipe.t_max, first / recipe.iterations) * (len(alphas) - 1))])
         whole = 3 * ((1 - abar) / abar) ** 0.5
         print(f"first turn {first}: sum {sum(lengths):.6f}, expected {whole:.6f}, shortest {min(lengths):.2g}")

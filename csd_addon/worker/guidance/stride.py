@@ -25,7 +25,7 @@ def order(views: int, seed: int) -> list[int]:
     return torch.randperm(views, generator=torch.Generator().manual_seed(seed)).tolist()
 
 
-def length(recipe: Recipe, iteration: int, alphas_cumprod: torch.Tensor, turn: float) -> float:
+def length(recipe: Recipe, iteration: float, alphas_cumprod: torch.Tensor, turn: float) -> float:
     """By how many times -g the x of a view moves. ``turn``: after how many iterations its next turn comes."""
     now = _level(recipe, iteration, alphas_cumprod)
     # The last turn ends at the clean image.

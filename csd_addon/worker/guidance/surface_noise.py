@@ -20,7 +20,8 @@ import torch
 
 from ..render.gbuffer import GBuffer
 
-# Cubes share a value where their hashes meet; a surface passes through some ten thousand.
+# Cubes share a value where their hashes meet: with 160 to the radius one in twenty of the 27 thousand that a close view
+# of Spot passes through.
 _TABLE = 1 << 18
 # Large primes, one for each axis.
 _HASH = (73856093, 19349663, 83492791)
