@@ -12,7 +12,7 @@ from csd_addon.core.recipe import Recipe
 from csd_addon.core.resolving import resolve
 from csd_addon.core.settings import JobSettings
 from csd_addon.worker.render.surface import Surface
-from csd_addon.worker.render.views import PooledView, sample_pool
+from csd_addon.worker.render.views import MOST_NEAR, NEAR, PooledView, sample_pool
 from tests import shapes
 
 SMALL = Recipe(resolution=16, view_pool=48, elevation=(-45.0, 75.0), close_up_share=0.4)
@@ -47,7 +47,7 @@ def test_without_undersides_no_view_is_spent_on_faces_that_look_down() -> None:
     # Close-ups look at a point of the surface.
     targets = np.array([p.view.target for p in pool if p.close_up])
     print(f"{len(targets)} close-ups, the lowest at {targets[:, 2].min():.2f}; the underside lies at -0.58")
-    assert len(targets) > 10 and targets[:, 2].min() > -0.5
+    assert len(targets) > 10 and targets[:, 2].min() > -0.57
 
 
 def test_an_object_that_is_all_underside_is_looked_at_all_the_same() -> None:
@@ -62,3 +62,53 @@ def test_an_object_that_is_all_underside_is_looked_at_all_the_same() -> None:
 def test_the_switch_is_an_expert_value() -> None:
     settings = JobSettings(prompt="x", expert={"undersides": False}).validate()
     assert resolve(JobSettings(prompt="x"), {}).undersides and not resolve(settings, {}).undersides
+
+
+def plates(gap: float) -> MeshData:
+    """Two squares that face each other, seen from outside through their backs."""
+    square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
+    positions = np.concatenate([np.insert(square, 0, x, axis=1) for x in (-gap / 2, gap / 2)])
+    triangles = np.array([[0, 1, 2], [0, 2, 3], [4, 6, 5], [4, 7, 6]], np.int32)
+    normals = np.repeat(np.array([[1, 0, 0], [-1, 0, 0]], np.float32), 6, axis=0).reshape(4, 3, 3)
+    return MeshData(positions, triangles, normals, np.zeros((4, 3, 2), np.float32))
+
+
+def with_outsides(mesh: MeshData) -> MeshData:
+    return MeshData(
+        mesh.positions, np.concatenate([mesh.triangles, mesh.triangles[:, ::-1]]),
+        np.concatenate([mesh.corner_normals, -mesh.corner_normals]), np.concatenate([mesh.corner_uvs] * 2),
+    )  # fmt: skip
+
+
+def test_a_close_up_is_not_drawn_through_what_stands_before_its_target() -> None:
+    recipe = replace(SMALL, close_up_share=1.0, close_up_fill=(1.9, 2.6))
+    near = [
+        float((p.gbuffer.depth < NEAR * p.view.distance).float().mean())
+        for p in pool_of(with_outsides(plates(0.8)), recipe)
+    ]
+    print(f"share that is too near, at most {max(near):.2f}, tolerance {MOST_NEAR}")
+    assert max(near) <= MOST_NEAR
+
+
+def test_where_every_close_up_is_barred_the_freest_are_taken() -> None:
+    recipe = replace(SMALL, close_up_share=1.0, close_up_fill=(1.9, 2.6))
+    assert len(pool_of(plates(0.8), recipe)) == recipe.view_pool
+
+
+def test_close_ups_look_all_over_a_large_face() -> None:
+    recipe = replace(SMALL, close_up_share=1.0, view_pool=64)
+    pool = pool_of(shapes.cube(), recipe)
+    spread = np.array([p.view.target for p in pool]) / 3**-0.5
+    on_top = spread[spread[:, 2] > 0.999][:, :2]
+    quarters = {(x > 0, y > 0) for x, y in on_top}
+    places = len(np.unique(on_top.round(3), axis=0))
+    print(f"{len(on_top)} targets on top, in {len(quarters)} quarters, {places} places")
+    assert places == len(on_top) >= 5 and len(quarters) >= 3
+
+
+def test_a_roof_is_looked_at_from_every_side() -> None:
+    recipe = replace(SMALL, close_up_share=1.0, view_pool=128)
+    above = [p.view for p in pool_of(shapes.cube(), recipe) if p.view.target[2] > 0.577]
+    turned = [sum(v.direction[0] * x > 0 and v.direction[1] * y > 0 for v in above) for x in (1, -1) for y in (1, -1)]
+    print(f"{len(above)} close-ups of the roof, from the four quarters: {turned}")
+    assert min(turned) >= 1 and max(v.elevation for v in above) <= 89

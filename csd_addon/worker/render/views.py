@@ -2,12 +2,15 @@
 
 Whole-object views are stratified in azimuth; half of the elevations are uniform in angle, half on the sphere.
 Every fourth view looks along the normal of a face that no view so far has seen, so that undersides and
-hollows get their share. Close-ups look at random surface points. G-buffers are rendered once, here.
-Without undersides no camera goes below the horizon, and none is spent on faces that look down.
+hollows get their share. Close-ups look at random surface points; one before which something else stands is drawn
+again, because what is much nearer than the point shows its pattern larger, and its noise coarser than the pixels.
+G-buffers are rendered once, here. Without undersides no camera goes below the horizon, and none is spent on faces that
+look down.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,8 +25,14 @@ from .surface import Surface
 
 # Every so-manieth whole-object view is spent on the unseen.
 COVERAGE_PERIOD = 4
+# A close-up is drawn so many times at most, until no more than this share of what it shows is nearer than this share of
+# the distance to its target.
+CLOSE_UP_DRAWS = 8
+MOST_NEAR, NEAR = 0.05, 0.7
 # Z of the unit normal below which a face looks down so steeply that it is an underside.
 _DOWN = -0.5
+# Horizontal part of a unit normal up to which it looks straight up or down.
+_STEEP = 1e-3
 
 _CONDITIONS: dict[str, Callable[[GBuffer], torch.Tensor]] = {"depth": depth_image, "canny": canny_image}
 
@@ -54,9 +63,7 @@ def sample_pool(
     """
     sampler = _Sampler(surface, recipe, generator, interest)
     for index in range(recipe.view_pool):
-        view, close_up = sampler.next_view(index)
-        gbuffer = render_gbuffer(surface, view, size=recipe.resolution, supersample=recipe.supersample)
-        sampler.mark_seen(gbuffer)
+        view, close_up, gbuffer = sampler.next_view(index)
         images = {name: _CONDITIONS[name](gbuffer)[0].half() for name in conditions}
         yield PooledView(surface, view, close_up, gbuffer, images)
 
@@ -67,7 +74,7 @@ class _Sampler:
     def __init__(
         self, surface: Surface, recipe: Recipe, generator: torch.Generator, interest: np.ndarray | None
     ) -> None:
-        self._recipe, self._generator = recipe, generator
+        self._surface, self._recipe, self._generator = surface, recipe, generator
         self._everywhere = interest is None
         a, b, c = (surface.positions[surface.triangles[:, k]].cpu() for k in range(3))
         normals = torch.linalg.cross(b - a, c - a)
@@ -79,31 +86,52 @@ class _Sampler:
         above = self._areas * (self._normals[:, 2] > _DOWN)
         if not recipe.undersides and above.any():
             self._areas = above
-        self._centers = (a + b + c) / 3
+        self._corners = torch.stack([a, b, c], dim=1)
         self._unseen = self._areas.clone()
 
-    def next_view(self, index: int) -> tuple[View, bool]:
-        """The view with number ``index`` and whether it is a close-up."""
-        recipe = self._recipe
-        fov = self._uniform(*recipe.fov)
-        if self._uniform(0, 1) < recipe.close_up_share:
+    def next_view(self, index: int) -> tuple[View, bool, GBuffer]:
+        """The view with number ``index``, whether it is a close-up, and what it sees."""
+        fov = self._uniform(*self._recipe.fov)
+        close_up = self._uniform(0, 1) < self._recipe.close_up_share
+        view, gbuffer = self._close_up(fov) if close_up else self._seen(self._whole(index, fov))
+        # Faces in it need no more coverage views.
+        self._unseen[gbuffer.triangle.cpu()] = 0
+        return view, close_up, gbuffer
+
+    def _close_up(self, fov: float) -> tuple[View, GBuffer]:
+        """A view of a random surface point, the freest of those drawn if something stands before all of them."""
+        drawn = []
+        for _ in range(CLOSE_UP_DRAWS):
             face = self._pick(self._areas)
             azimuth, elevation = self._towards(face, spread=35.0)
-            distance = framing_distance(fov, self._uniform(*recipe.close_up_fill))
-            x, y, z = self._centers[face].tolist()
-            return View(azimuth, elevation, distance, fov, (x, y, z)), True
-        distance = framing_distance(fov, self._uniform(*recipe.fill))
+            distance = framing_distance(fov, self._uniform(*self._recipe.close_up_fill))
+            view, gbuffer = self._seen(View(azimuth, elevation, distance, fov, self._point(face)))
+            near = float((gbuffer.depth < NEAR * distance).float().mean())
+            drawn.append((near, view, gbuffer))
+            if near <= MOST_NEAR:
+                break
+        return min(drawn, key=lambda each: each[0])[1:]
+
+    def _whole(self, index: int, fov: float) -> View:
+        distance = framing_distance(fov, self._uniform(*self._recipe.fill))
         if index % COVERAGE_PERIOD == COVERAGE_PERIOD - 1 and self._unseen.sum() > 0:
             azimuth, elevation = self._towards(self._pick(self._unseen), spread=10.0)
         elif not self._everywhere:
             azimuth, elevation = self._towards(self._pick(self._areas), spread=25.0)
         else:
             azimuth, elevation = self._azimuth(index), self._elevation()
-        return View(azimuth, elevation, distance, fov), False
+        return View(azimuth, elevation, distance, fov)
 
-    def mark_seen(self, gbuffer: GBuffer) -> None:
-        """Faces in ``gbuffer`` need no more coverage views."""
-        self._unseen[gbuffer.triangle.cpu()] = 0
+    def _seen(self, view: View) -> tuple[View, GBuffer]:
+        size, supersample = self._recipe.resolution, self._recipe.supersample
+        return view, render_gbuffer(self._surface, view, size=size, supersample=supersample)
+
+    def _point(self, face: int) -> tuple[float, float, float]:
+        """A random point on ``face``, uniform by area: the middle of a large face is one place alone."""
+        a, b, c = self._corners[face]
+        along, across = self._uniform(0, 1) ** 0.5, self._uniform(0, 1)
+        x, y, z = (a + along * (b - a) + along * across * (c - b)).tolist()
+        return x, y, z
 
     def _azimuth(self, index: int) -> float:
         # The golden-ratio sequence is stratified at every prefix.
@@ -119,10 +147,13 @@ class _Sampler:
     def _towards(self, face: int, *, spread: float) -> tuple[float, float]:
         """Azimuth and elevation that look at ``face`` along its normal, give or take ``spread`` degrees."""
         x, y, z = self._normals[face].tolist()
-        azimuth = float(torch.rad2deg(torch.atan2(torch.tensor(x), torch.tensor(-y))))
-        elevation = float(torch.rad2deg(torch.asin(torch.tensor(z).clamp(-1, 1))))
-        elevation = min(max(elevation + self._uniform(-spread, spread), self._lowest), 89.0)
-        return azimuth + self._uniform(-spread, spread), elevation
+        # Above a roof one azimuth is as good as another.
+        azimuth = math.degrees(math.atan2(x, -y)) if math.hypot(x, y) > _STEEP else self._uniform(-180, 180)
+        elevation = math.degrees(math.asin(min(max(z, -1.0), 1.0))) + self._uniform(-spread, spread)
+        if abs(elevation) > 90:
+            # Over the pole and down on the other side.
+            azimuth, elevation = azimuth + 180, math.copysign(180, elevation) - elevation
+        return azimuth + self._uniform(-spread, spread), min(max(elevation, self._lowest), 89.0)
 
     def _pick(self, weights: torch.Tensor) -> int:
         """A face with probability proportional to ``weights`` (any number of faces)."""
