@@ -112,3 +112,21 @@ def test_a_roof_is_looked_at_from_every_side() -> None:
     turned = [sum(v.direction[0] * x > 0 and v.direction[1] * y > 0 for v in above) for x in (1, -1) for y in (1, -1)]
     print(f"{len(above)} close-ups of the roof, from the four quarters: {turned}")
     assert min(turned) >= 1 and max(v.elevation for v in above) <= 89
+
+
+def test_a_close_up_that_shows_nothing_is_drawn_again() -> None:
+    """A hair across a cube's room, with more faces than the cube: most first draws aim at it."""
+    cube = shapes.cube()
+    hair = np.array([[-9, 0, 4], [9, 0, 4], [9, 0, 4.0001]], np.float32)
+    area = np.linalg.norm(np.cross(hair[1] - hair[0], hair[2] - hair[0])) / 2
+    mesh = MeshData(
+        np.concatenate([cube.positions, hair]),
+        np.concatenate([cube.triangles, len(cube.positions) + np.array([[0, 1, 2]], np.int32)]),
+        np.concatenate([cube.corner_normals, np.tile(np.float32([0, -1, 0]), (1, 3, 1))]),
+        np.concatenate([cube.corner_uvs, np.zeros((1, 3, 2), np.float32)]),
+    )
+    weights = np.append(np.full(12, 0.1), 24 / area)
+    recipe = replace(SMALL, close_up_share=1.0, close_up_fill=(1.9, 2.6))
+    empty = sum(len(p.gbuffer.depth) == 0 for p in pool_of(mesh, recipe, weights))
+    print(f"{empty} of {recipe.view_pool} views show nothing, tolerance 5")
+    assert empty <= 5

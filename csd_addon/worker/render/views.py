@@ -106,7 +106,8 @@ class _Sampler:
             azimuth, elevation = self._towards(face, spread=35.0)
             distance = framing_distance(fov, self._uniform(*self._recipe.close_up_fill))
             view, gbuffer = self._seen(View(azimuth, elevation, distance, fov, self._point(face)))
-            near = float((gbuffer.depth < NEAR * distance).float().mean())
+            # A point so thin that no sample meets it shows nothing: worse than any.
+            near = float((gbuffer.depth < NEAR * distance).float().mean().nan_to_num(1.0))
             drawn.append((near, view, gbuffer))
             if near <= MOST_NEAR:
                 break
