@@ -93,7 +93,7 @@ class _Sampler:
         """The view with number ``index``, whether it is a close-up, and what it sees."""
         fov = self._uniform(*self._recipe.fov)
         close_up = self._uniform(0, 1) < self._recipe.close_up_share
-        view, gbuffer = self._close_up(fov) if close_up else self._seen(self._whole(index, fov))
+        view, gbuffer = self._close_up(fov) if close_up else self._rendered(self._whole(index, fov))
         # Faces in it need no more coverage views.
         self._unseen[gbuffer.triangle.cpu()] = 0
         return view, close_up, gbuffer
@@ -105,7 +105,7 @@ class _Sampler:
             face = self._pick(self._areas)
             azimuth, elevation = self._towards(face, spread=35.0)
             distance = framing_distance(fov, self._uniform(*self._recipe.close_up_fill))
-            view, gbuffer = self._seen(View(azimuth, elevation, distance, fov, self._point(face)))
+            view, gbuffer = self._rendered(View(azimuth, elevation, distance, fov, self._point(face)))
             # A point so thin that no sample meets it shows nothing: worse than any.
             near = float((gbuffer.depth < NEAR * distance).float().mean().nan_to_num(1.0))
             drawn.append((near, view, gbuffer))
@@ -123,7 +123,7 @@ class _Sampler:
             azimuth, elevation = self._azimuth(index), self._elevation()
         return View(azimuth, elevation, distance, fov)
 
-    def _seen(self, view: View) -> tuple[View, GBuffer]:
+    def _rendered(self, view: View) -> tuple[View, GBuffer]:
         size, supersample = self._recipe.resolution, self._recipe.supersample
         return view, render_gbuffer(self._surface, view, size=size, supersample=supersample)
 
