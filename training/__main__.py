@@ -30,7 +30,10 @@ def main() -> None:
     arguments = parsed(tuple(STAGES))
     output = arguments.output or Path(__file__).resolve().parent.parent / "csd_addon" / "teachers" / "broad"
     sizes = chosen_sizes(arguments)
-    place = Workplace(arguments.work, output, sizes, arguments.processes, arguments.start, arguments.device)
+    place = Workplace(
+        arguments.work, output, sizes, arguments.processes, arguments.start, arguments.device,
+        arguments.controlnets_only,
+    )  # fmt: skip
     for name, stage in STAGES.items():
         if arguments.stage in (None, name):
             begun, cpu = time.monotonic(), cpu_seconds()
@@ -48,16 +51,19 @@ def parsed(stages: tuple[str, ...]) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=work, help="folder for data and checkpoints")
     parser.add_argument("--output", type=Path, help="where the teacher is written (default: csd_addon/teachers/broad)")
     parser.add_argument("--start", type=Path, help="go on from the weights of this teacher, with fewer steps")
+    parser.add_argument("--controlnets-only", action="store_true", help="train the ControlNets of --start alone")
     parser.add_argument("--stage", choices=stages, help="run this stage alone")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, to see it run; the result is useless")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the networks learn")
-    parser.add_argument("--steps", type=int, help="of the UNet, instead of the usual number")
+    parser.add_argument("--steps", type=int, help="of the UNet, or of each ControlNet with --controlnets-only")
     parser.add_argument("--processes", type=int, default=2, help="one-thread training processes")
     arguments = parser.parse_args()
     if arguments.smoke and not arguments.output:
         parser.error("--smoke makes a useless teacher: say where it may be written with --output.")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("There is no CUDA device on this machine: leave --device out to train on the CPU.")
+    if arguments.controlnets_only and not arguments.start:
+        parser.error("--controlnets-only keeps all else of a teacher that is there: say which with --start.")
     if arguments.steps is not None and arguments.steps < 1:
         parser.error(f"--steps is {arguments.steps}; it must be 1 or more.")
     return arguments
@@ -68,7 +74,9 @@ def chosen_sizes(arguments: argparse.Namespace) -> Sizes:
 
     on_cpu = CONTINUED if arguments.start else FULL
     sizes = SMOKE if arguments.smoke else ACCELERATED if arguments.device == "cuda" else on_cpu
-    return replace(sizes, unet_steps=arguments.steps) if arguments.steps else sizes
+    if not arguments.steps:
+        return sizes
+    return replace(sizes, **{"controlnet_steps" if arguments.controlnets_only else "unet_steps": arguments.steps})
 
 
 def cpu_seconds() -> float:

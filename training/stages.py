@@ -58,6 +58,7 @@ class Workplace:
     processes: int
     start: Path | None = None
     device: str = "cpu"
+    controlnets_only: bool = False
 
     def tokenizer(self) -> CLIPTokenizer:
         return CLIPTokenizer.from_pretrained(self.work / "tokenizer", local_files_only=True)
@@ -158,7 +159,7 @@ def latent(place: Workplace) -> None:
 
 def decoder(place: Workplace) -> None:
     model, done = place.autoencoder(), place.work / "vae" / "decoder_trained"
-    if done.exists():
+    if done.exists() or place.controlnets_only:
         return
     train_decoder(model, dataset.load(place.work / "images").images, steps=place.sizes.decoder_steps, seed=SEED)
     model.save_pretrained(place.work / "vae")
@@ -167,7 +168,13 @@ def decoder(place: Workplace) -> None:
 
 def unet(place: Workplace) -> None:
     run = place.run("unet", place.sizes.unet_steps)
-    if not run.marker.exists():
+    if run.marker.exists():
+        return
+    if place.controlnets_only:
+        run.folder.mkdir()
+        write(place.started(UNet2DConditionModel, "unet").state_dict(), run.result)
+        run.marker.touch()
+    else:
         task = UNetTask(place.denoising_data("images"), place.denoising_data("held_out", 48), place.text_encoder())
         train(place.started(UNet2DConditionModel, "unet") if place.start else new_unet(SEED), task, run)
 
@@ -190,18 +197,20 @@ def train_controlnet(place: Workplace, kind: str) -> None:
         place.denoising_data("images"), place.condition_data("images", kind),
         place.denoising_data("held_out", 48), place.condition_data("held_out", kind, 48),
     )  # fmt: skip
-    start = place.started(ControlNetModel, f"controlnet_{kind}") if place.start else new_controlnet(model)
-    train(start, task, run)
+    train(first_controlnet(place, kind, model), task, run)
+
+
+def first_controlnet(place: Workplace, kind: str, model: UNet2DConditionModel) -> ControlNetModel:
+    """What the training of one ControlNet begins with."""
+    return place.started(ControlNetModel, f"controlnet_{kind}") if place.start else new_controlnet(model)
 
 
 def package(place: Workplace) -> None:
-    """Write what has been trained so far; a ControlNet without a checkpoint is written as the no-op it starts
-    as.
-    """
+    """Write what has been trained so far; a ControlNet without a checkpoint is written as it starts."""
     teacher, model = place.output, place.averaged_unet()
     teacher.mkdir(parents=True, exist_ok=True)
     for kind in KINDS:
-        controlnet = new_controlnet(model)
+        controlnet = first_controlnet(place, kind, model)
         result = place.run(kind, place.sizes.controlnet_steps).result
         if result.exists():
             controlnet.load_state_dict(load_file(result))

@@ -17,9 +17,6 @@ from .text_encoder import WIDTH
 
 CAPTION_DROPOUT = 0.12
 REPORT_TIMES = (200, 400, 600, 800, 950)
-# Synthesis asks below 600 only, where patterns are drawn; the outlines above are learned soon. So EARLY_SHARE of the
-# steps lie below EARLY.
-EARLY, EARLY_SHARE = 650, 0.8
 
 
 def new_scheduler() -> DDIMScheduler:
@@ -112,12 +109,11 @@ class UNetTask:
 
 
 def random_noise(latents: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Time steps [B] int64 in 0..999, EARLY_SHARE of them below EARLY, even on either side, and noise like `latents`
-    [B, ...]; both on the generator's device.
+    """Time steps [B] int64, even over 0..999 as synthesis passes them all, and noise like `latents` [B, ...]; both on
+    the generator's device.
     """
     device = generator.device
-    early, share = torch.rand((2, len(latents)), generator=generator, device=device)
-    time = torch.where(early < EARLY_SHARE, share * EARLY, EARLY + share * (1000 - EARLY)).long()
+    time = torch.randint(1000, (len(latents),), generator=generator, device=device)
     return time, torch.randn(latents.shape, generator=generator, device=device)
 
 

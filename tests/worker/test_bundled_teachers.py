@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from csd_addon.core.edit import resolve_edit
 from csd_addon.core.recipe import at
 from csd_addon.core.settings import JobSettings
+from training import stages
 from training.captions import caption
 from training.controlnets import predict
 from training.dataset import Dataset, generate
@@ -218,6 +220,18 @@ def test_training_goes_on_from_a_teacher(tmp_path):
                 ((AutoencoderTiny, output), (AutoencoderTiny, BROAD))]  # fmt: skip
     for new, old in zip(encoders[0].parameters(), encoders[1].parameters(), strict=True):
         assert torch.equal(new.half(), old.half())
+
+
+def test_where_controlnets_learn_alone_all_else_stays(tmp_path):
+    """Before they learn, the teacher that is written is the one that training started from, bit for bit."""
+    place = stages.Workplace(tmp_path / "work", tmp_path / "new", stages.SMOKE, 1, BROAD, controlnets_only=True)
+    shutil.copytree(BROAD / "vae", place.work / "vae")
+    for stage in (stages.keep_text, stages.decoder, stages.unet, stages.package):
+        stage(place)
+    for kind, name in ((UNet2DConditionModel, "unet"), (ControlNetModel, "controlnet_depth"),
+                       (ControlNetModel, "controlnet_canny"), (AutoencoderTiny, "vae")):  # fmt: skip
+        pairs = zip(kind.from_pretrained(place.output / name).parameters(), part(kind, name).parameters(), strict=True)
+        assert all(torch.equal(new.float(), old) for new, old in pairs), name
 
 
 def test_shared_words_keep_their_embeddings_when_the_tokenizer_changes():
