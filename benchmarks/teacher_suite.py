@@ -42,7 +42,7 @@ from training.vocabulary import COLOR_NAMES, HELD_OUT, MATERIALS, TWO_COLORED, n
 
 TEACHER = ROOT / "csd_addon" / "teachers" / "broad"
 ORACLE_SEED, HELD_OUT_SEED, PROMPT_SEED = 500_000, 900_000, 7
-ORACLE_IMAGES, ORACLE_STEPS = 40_000, 5_000
+ORACLE_IMAGES, ORACLE_STEPS = 100_000, 14_000
 COLORS_A_MATERIAL = 3
 
 # Prompt, material, colour ("" where the material names none).

@@ -43,7 +43,8 @@ class Recipe:
     descent).
     Views: whether prompts get view words, and from which azimuth these count; image size, samples per pixel edge,
     views per step, size of the pool, whether cameras go below the horizon, ranges of elevation, field
-    of view and fill (share of the image that the unit ball spans), share and fill of close-ups.
+    of view and fill (share of the image that the unit ball spans), share and fill of close-ups, and how many directions
+    these have together (0: each its own).
     Field: levels, log2 of table entries, coarsest and finest resolution, albedo range, learning rates, a
     factor on both of them over the run, Adam betas.
     Editing: weight of the anchor to the source at strength 1/2 (per squared difference of a pixel's channel), whether
@@ -82,6 +83,7 @@ class Recipe:
     fill: tuple[float, float] = (0.7, 1.0)
     close_up_share: float = 0.2
     close_up_fill: tuple[float, float] = (1.6, 2.4)
+    close_up_directions: int = 0
     levels: int = 16
     table_log2: int = 19
     coarsest: int = 16

@@ -11,6 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+# Degrees from one point of a golden spiral to the next.
+_GOLDEN_ANGLE = 180 * (3 - 5**0.5)
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,7 @@ class View:
     @property
     def direction(self) -> np.ndarray:
         """Unit vector (3,) float64 from the target to the camera."""
-        azimuth, elevation = np.radians([self.azimuth, self.elevation])
-        return np.array(
-            [np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)]
-        )
+        return direction(self.azimuth, self.elevation)
 
     @property
     def position(self) -> np.ndarray:
@@ -70,3 +71,16 @@ class View:
 def framing_distance(fov: float, fill: float) -> float:
     """Distance at which the unit ball spans the share ``fill`` of the image's width for ``fov`` degrees."""
     return float(1 / np.sin(np.arctan(fill * np.tan(np.radians(fov) / 2))))
+
+
+def direction(azimuth: ArrayLike, elevation: ArrayLike) -> np.ndarray:
+    """Unit vectors (..., 3) float64 from the target to cameras at ``azimuth`` and ``elevation`` (...) in degrees."""
+    a, e = np.radians(azimuth), np.radians(elevation)
+    return np.stack([np.sin(a) * np.cos(e), -np.cos(a) * np.cos(e), np.sin(e)], axis=-1)
+
+
+def even_directions(count: int) -> np.ndarray:
+    """(count, 2) azimuths and elevations in degrees, even over the sphere along a golden spiral, the highest first."""
+    number = np.arange(count)
+    heights = 1 - (2 * number + 1) / count
+    return np.stack([number * _GOLDEN_ANGLE, np.degrees(np.arcsin(heights))], axis=-1)

@@ -11,33 +11,36 @@ import bpy
 from ..core.settings import AUTO_TEACHER, JobSettings
 from ..core.words import unknown_words
 from ..jobs.folder import read_json
-from ..runtime.catalogue import BUNDLED
 from ..runtime.paths import bundled_teachers
+
+# Which comes first where both know as many words: new textures are grown from close-ups, for which broad was trained,
+# and edits were measured with mini.
+_FOR_TEXTURES, _FOR_EDITS = ("broad", "mini"), ("mini", "broad")
 
 
 def settled(settings: JobSettings) -> JobSettings:
     """``settings`` with the name of a teacher in place of "auto"."""
     edit = settings.kind == "edit"
     words = (settings.target, settings.remove) if edit else (settings.prompt, settings.negative)
-    return replace(settings, teacher=_chosen(settings.teacher, *words))
+    return replace(settings, teacher=_chosen(settings.teacher, edit, *words))
 
 
 def teacher_of(shown: bpy.types.PropertyGroup) -> str:
     """The teacher that a run with the scene's settings would have."""
     edit = shown.mode == "EDIT"
-    return _chosen(shown.teacher, *((shown.target, shown.remove) if edit else (shown.prompt, shown.negative)))
+    return _chosen(shown.teacher, edit, *((shown.target, shown.remove) if edit else (shown.prompt, shown.negative)))
 
 
-def _chosen(name: str, *words: str) -> str:
-    return _fitting(" ".join(words)) if name == AUTO_TEACHER else name
+def _chosen(name: str, edit: bool, *words: str) -> str:
+    return _fitting(" ".join(words), _FOR_EDITS if edit else _FOR_TEXTURES) if name == AUTO_TEACHER else name
 
 
-def _fitting(words: str) -> str:
-    """The bundled teacher that knows most of ``words``; the first of those that know as many.
+def _fitting(words: str, names: tuple[str, ...]) -> str:
+    """The bundled teacher of ``names`` that knows most of ``words``; the first of those that know as many.
 
     Words that a teacher can only put in other words decide where all else is equal.
     """
-    return min(BUNDLED, key=lambda name: [len(unknown_words(words, known)) for known in _known(name)])
+    return min(names, key=lambda name: [len(unknown_words(words, known)) for known in _known(name)])
 
 
 @cache

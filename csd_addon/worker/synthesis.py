@@ -67,7 +67,7 @@ class Synthesis:
             {"params": self.field.mlp_parameters(), "lr": recipe.rate_mlp},
         ]
         # The tiny epsilon is safe because the field and its gradients are float32.
-        self.optimizer = torch.optim.Adam(groups, betas=recipe.betas, eps=1e-15)
+        self.optimizer = torch.optim.Adam(groups, betas=recipe.betas, eps=1e-15, fused=True)
         self.rates = [group["lr"] for group in groups]
         self.surface_noise = SurfaceNoise(recipe.noise_share, recipe.noise_cells, generator.initial_seed())
         self._order = stride.order(len(pool), generator.initial_seed())

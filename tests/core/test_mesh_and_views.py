@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from csd_addon.core.checks import check_mesh, check_uvs, overlap_problem
 from csd_addon.core.mesh import MeshData, Normalization
 from csd_addon.core.report import PSNR_CEILING, psnr, quarters
-from csd_addon.core.views import View, framing_distance
+from csd_addon.core.views import View, direction, even_directions, framing_distance
 from tests import shapes
 
 
@@ -124,3 +124,15 @@ def test_report_figures() -> None:
     history = [{"total": float(i), "classifier": 1.0} for i in range(8)]
     assert quarters(history) == {"total": [0.5, 2.5, 4.5, 6.5], "classifier": [1.0] * 4}
     assert quarters([]) == {} and quarters(history[:1]) == {"total": [0.0], "classifier": [1.0]}
+
+
+def test_even_directions_are_spread_over_the_whole_sphere() -> None:
+    for count in (1, 2, 14, 100):
+        azimuth, elevation = even_directions(count).T
+        unit = direction(azimuth, elevation)
+        assert np.allclose(unit, [View(a, e, 1.0, 30.0).direction for a, e in zip(azimuth, elevation, strict=True)])
+        between = np.degrees(np.arccos(np.clip(unit @ unit.T - 2 * np.eye(count), -1, 1))).min()
+        # No more than caps of half this angle around each can cover.
+        even = 2 * np.degrees(np.arccos(1 - 2 / count))
+        print(f"{count} directions: {between:.1f} degrees apart at least, of {even:.1f} that would fill the sphere")
+        assert between > 0.6 * min(even, 180) and abs(unit.sum(0)[2]) < 1e-9

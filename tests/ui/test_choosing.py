@@ -10,18 +10,25 @@ from csd_addon.ui.choosing import settled, teacher_of
 
 
 @pytest.mark.parametrize(
-    ("prompt", "name"),
+    ("words", "name"),
     [("red brick", "mini"), ("leopard print", "broad"), ("red brick and lava", "broad"), ("zeppelin", "mini"),
      # Neither knows mahogany; one has other words for it.
      ("mahogany", "broad"), ("", "mini")],
 )  # fmt: skip
-def test_the_teacher_is_the_one_that_knows_most_words(prompt: str, name: str, addon: None) -> None:
-    assert settled(JobSettings(prompt=prompt)).teacher == name
+def test_an_edit_has_the_teacher_that_knows_most_words(words: str, name: str, addon: None) -> None:
     # The other mode's words do not count.
-    assert settled(JobSettings(kind="edit", target=prompt, prompt="lava")).teacher == name
+    assert settled(JobSettings(kind="edit", target=words, prompt="lava")).teacher == name
     scene = bpy.context.scene.csd
-    scene.mode, scene.prompt, scene.target = "TEXTURE", prompt, "lava"
+    scene.mode, scene.prompt, scene.target = "EDIT", "lava", words
     assert teacher_of(scene) == name
+
+
+@pytest.mark.parametrize("words", ["red brick", "leopard print", "zeppelin", "mahogany", ""])
+def test_a_new_texture_has_broad_which_knows_all_of_minis_words(words: str, addon: None) -> None:
+    assert settled(JobSettings(prompt=words, target="red brick")).teacher == "broad"
+    scene = bpy.context.scene.csd
+    scene.mode, scene.prompt, scene.target = "TEXTURE", words, "red brick"
+    assert teacher_of(scene) == "broad"
 
 
 def test_a_teacher_that_was_named_stays() -> None:

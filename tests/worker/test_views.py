@@ -125,6 +125,23 @@ def test_close_ups_look_all_over_a_large_face() -> None:
     assert places == len(on_top) >= 5 and len(quarters) >= 3
 
 
+def test_close_ups_share_a_few_directions() -> None:
+    """Each looks from the one of the 14 that is nearest to its face's normal, without undersides of the 7 above."""
+    mesh = shapes.sphere(24, 48)
+    for undersides, number in ((True, 14), (False, 7)):
+        seen = [p.view for p in pool_of(mesh, replace(close_ups(undersides), close_up_directions=14))]
+        used = np.unique([v.direction.round(9) for v in seen], axis=0)
+        normals = np.array([v.target for v in seen]) / np.linalg.norm([v.target for v in seen], axis=1, keepdims=True)
+        angles = np.degrees(np.arccos(normals @ used.T))
+        taken = np.array([int(np.argmax(used @ v.direction)) for v in seen])
+        beyond = (angles[np.arange(len(seen)), taken] - angles.min(axis=1)).max()
+        lowest = min(v.elevation for v in seen)
+        print(f"{len(used)} directions of {number}, {beyond:.1f} degrees past the nearest (10.6), lowest {lowest:.0f}")
+        # A face of this sphere is 7.5 degrees wide: a point's normal is up to 5.3 from its own, on either side.
+        assert 5 <= len(used) <= number and beyond < 10.6 and (lowest < -30 if undersides else lowest >= 0)
+    assert len({p.view.azimuth for p in pool_of(mesh, close_ups())}) == SMALL.view_pool
+
+
 def test_a_roof_is_looked_at_from_every_side() -> None:
     recipe = replace(SMALL, close_up_share=1.0, view_pool=128)
     above = [p.view for p in pool_of(shapes.cube(), recipe) if p.view.target[2] > 0.577]

@@ -2,10 +2,11 @@
 
 Whole-object views are stratified in azimuth; half of the elevations are uniform in angle, half on the sphere.
 Every fourth view looks along the normal of a face that no view so far has seen, so that undersides and
-hollows get their share. Close-ups look at random surface points; one before which something else stands is drawn
-again, because what is much nearer than the point shows its pattern larger, and its noise coarser than the pixels.
-G-buffers are rendered once, here. Without undersides no camera goes below the horizon, and none is spent on faces that
-look down.
+hollows get their share. Close-ups look at random surface points, where the recipe says so from a few directions that
+they share: views that see a curved surface from one side draw one pattern. A close-up before whose point
+something else stands is drawn again, because what is much nearer shows its pattern larger, and its noise coarser than
+the pixels. G-buffers are rendered once, here. Without undersides no camera goes below the horizon, and none is spent on
+faces that look down.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 
 from ...core.recipe import Recipe
-from ...core.views import View, framing_distance
+from ...core.views import View, direction, even_directions, framing_distance
 from ..guidance.conditions import canny_image, depth_image
 from .gbuffer import GBuffer, render_gbuffer
 from .surface import Surface
@@ -88,6 +89,7 @@ class _Sampler:
             self._areas = above
         self._corners = torch.stack([a, b, c], dim=1)
         self._unseen = self._areas.clone()
+        self._directions = self._shared_directions()
 
     def next_view(self, index: int) -> tuple[View, bool, GBuffer]:
         """The view with number ``index``, whether it is a close-up, and what it sees."""
@@ -103,7 +105,7 @@ class _Sampler:
         drawn = []
         for _ in range(CLOSE_UP_DRAWS):
             face = self._pick(self._areas)
-            azimuth, elevation = self._towards(face, spread=35.0)
+            azimuth, elevation = self._facing(face)
             distance = framing_distance(fov, self._uniform(*self._recipe.close_up_fill))
             view, gbuffer = self._rendered(View(azimuth, elevation, distance, fov, self._point(face)))
             # A point so thin that no sample meets it shows nothing: worse than any.
@@ -112,6 +114,23 @@ class _Sampler:
             if near <= MOST_NEAR:
                 break
         return min(drawn, key=lambda each: each[0])[1:]
+
+    def _shared_directions(self) -> np.ndarray:
+        """(N, 2) azimuths and elevations of the close-ups, turned by chance, none below the lowest; (0, 2): any."""
+        if not self._recipe.close_up_directions:
+            return np.empty((0, 2))
+        turned = even_directions(self._recipe.close_up_directions) + [self._uniform(0, 360), 0]
+        return turned[turned[:, 1] >= self._lowest]
+
+    def _facing(self, face: int) -> tuple[float, float]:
+        """Azimuth and elevation of a close-up of ``face``: the nearest to its normal of those that are shared, or any
+        near it.
+        """
+        if not len(self._directions):
+            return self._towards(face, spread=35.0)
+        nearest = np.argmax(direction(*self._directions.T) @ self._normals[face].double().numpy())
+        azimuth, elevation = self._directions[nearest].tolist()
+        return azimuth, elevation
 
     def _whole(self, index: int, fov: float) -> View:
         distance = framing_distance(fov, self._uniform(*self._recipe.fill))
