@@ -29,6 +29,8 @@ _ENVIRONMENT = {
     "PYTHONNOUSERSITE": "1",
     "PYTHONUNBUFFERED": "1",
 }
+# Bytes of the longest line that a worker may send.
+_LONGEST_LINE = 2**24
 _STRIPPED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "LD_PRELOAD")
 
 
@@ -100,7 +102,8 @@ class WorkerProcess:
         while chunk := read_available(self._stdout.fileno()):
             self._buffer += chunk
             self.last_heard = time.monotonic()
-            if len(self._buffer) > 2**24 and b"\n" not in self._buffer:
+            # Lines that came before it in this call do not end it.
+            if len(self._buffer) > _LONGEST_LINE and self._buffer.rfind(b"\n", -_LONGEST_LINE) < 0:
                 raise ProtocolError("The worker sent 16 MB without a line end.")
         *lines, self._buffer = self._buffer.split(b"\n")
         return [decode(line) for line in lines if line.strip()]

@@ -17,7 +17,7 @@ from csd_addon.jobs.folder import JobFolder, new_folder, read_json, write_json
 from csd_addon.jobs.job import Job, exit_code
 from csd_addon.jobs.process import WorkerProcess, program_folder, worker_command, worker_environment
 from csd_addon.jobs.state import JobState
-from csd_addon.protocol import Hello, encode
+from csd_addon.protocol import Hello, ProtocolError, encode
 from tests import shapes
 
 
@@ -212,6 +212,20 @@ def test_misbehaving_programs(tmp_path: Path, program: str, words: str) -> None:
     state = job.wait()
     worker.kill()
     assert state.status == "failed" and words in state.error.sentence
+
+
+def test_an_endless_line_is_noticed_behind_a_good_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much of both comes at once; many short lines are no long one."""
+    for long, refused in ((b"x", True), (b"\n", False)):
+        worker = scripted(tmp_path, "import time; time.sleep(60)")
+        arrived = iter([encode(Hello()) + long * 2**23, long * 2**23, long * 2**23, b""])
+        monkeypatch.setattr("csd_addon.jobs.process.read_available", lambda _, arrived=arrived: next(arrived))
+        if refused:
+            with pytest.raises(ProtocolError, match="16 MB without a line end"):
+                worker.receive()
+        else:
+            assert worker.receive() == [Hello()]
+        worker.kill()
 
 
 def test_worker_ends_when_its_life_line_closes(tmp_path: Path) -> None:
