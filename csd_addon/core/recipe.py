@@ -14,6 +14,8 @@ from typing import Any
 from .limits import in_choices, reject_unknown
 
 Schedule = tuple[float, float, float, float]
+# A whole number, 0 for none.
+Count = int
 WEIGHTINGS = ("sigma2", "uniform")
 
 
@@ -83,7 +85,7 @@ class Recipe:
     fill: tuple[float, float] = (0.7, 1.0)
     close_up_share: float = 0.2
     close_up_fill: tuple[float, float] = (1.6, 2.4)
-    close_up_directions: int = 0
+    close_up_directions: Count = 0
     levels: int = 16
     table_log2: int = 19
     coarsest: int = 16
@@ -129,6 +131,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda v: _is_number(v) or (_are_numbers(v, 4) and 0 <= v[0] <= v[3] <= 1),
     ),
     "tuple[float, float]": ("two numbers, the smaller one first", lambda v: _are_numbers(v, 2) and v[0] <= v[1]),
+    "Count": ("a whole number, 0 or more", lambda v: type(v) is int and v >= 0),
     "int": ("a whole number above 0", lambda v: type(v) is int and v > 0),
     "float": ("a number", lambda v: _is_number(v)),
     "bool": ("true or false", lambda v: isinstance(v, bool)),
