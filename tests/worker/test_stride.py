@@ -12,6 +12,7 @@ from csd_addon.core.recipe import at, constant
 from csd_addon.worker.control import Control
 from csd_addon.worker.guidance import stride
 from csd_addon.worker.guidance.whitening import Whitening
+from csd_addon.worker.render.views import PooledView
 from csd_addon.worker.synthesis import composite
 from tests.worker.test_synthesis import RECIPE, ImageTeacher, colors, make_run
 
@@ -95,6 +96,34 @@ def test_one_view_becomes_the_sample(tmp_path: Path) -> None:
     distance = float((image - wanted).abs().mean())
     print(f"correlation {likeness:.3f} (at least 0.97), mean distance {distance:.3f} (at most 0.06)")
     assert likeness > 0.97 and distance < 0.06
+
+
+def test_faint_patterns_are_followed_nearly_as_far_as_strong_ones() -> None:
+    faint, strong = way_followed(0.003), way_followed(0.03)
+    print(f"faint {faint:.2f}, strong {strong:.2f} times the way asked for: {faint / strong:.2f} (at least 0.65)")
+    assert faint > 1 and faint / strong > 0.65
+
+
+def way_followed(amplitude: float) -> float:
+    """Eight views in turns ask eight times for an eighth of one pattern: how much of it the field has then."""
+    run, background = make_run(replace(STRIDING, views_per_step=1, view_pool=8)), torch.zeros(1, 3)
+
+    def pattern(view: PooledView) -> torch.Tensor:
+        waves = torch.sin(12 * view.gbuffer.position[:, :1]).expand(-1, 3)
+        return composite([view], waves, background) * (view.gbuffer.coverage == 1)
+
+    def image(view: PooledView) -> torch.Tensor:
+        return composite([view], run.colors([view]), background).detach()
+
+    before = [image(view) for view in run.pool]
+    for view, share in [*zip(run.pool, run._shares, strict=True)] * 8:
+        images = composite([view], run.colors([view]), background)
+        run._follow([view], background, images, -amplitude / 8 * share * pattern(view))
+    ways = [
+        float(((image(view) - old) * pattern(view)).sum() / pattern(view).square().sum())
+        for view, old in zip(run.pool, before, strict=True)
+    ]
+    return sum(ways) / len(ways) / amplitude
 
 
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
