@@ -33,10 +33,10 @@ def remove_checkpoint(folder: Path) -> None:
 def save_checkpoint(
     folder: Path, field: torch.nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, iteration: int
 ) -> None:
-    """Write field, Adam's moments, the generator's state and the iteration into ``folder``."""
+    """Write field, the optimiser's state, the generator's state and the iteration into ``folder``."""
     tensors = {f"field.{name}": value for name, value in field.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
-        tensors.update({f"adam.{index}.{name}": torch.as_tensor(value) for name, value in state.items()})
+        tensors.update({f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()})
     tensors["generator"] = generator.get_state()
     tensors = {k: v.contiguous() for k, v in tensors.items()}
     aside = folder / (_FILE + ".part")
@@ -66,7 +66,7 @@ def load_checkpoint(
         raise JobFailure("input", sentence) from error
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
-        if key.startswith("adam."):
+        if key.startswith("optimizer."):
             _, index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

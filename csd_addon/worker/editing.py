@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,12 +88,12 @@ class Editing(Synthesis):
         late = 2 * self.iteration >= self.recipe.iterations
         return late and self.iteration > 0 and self.settling.share() <= self.recipe.stop_share
 
-    def colors(self, views: Sequence[EditView]) -> torch.Tensor:  # type: ignore[override]
+    def look(self, views: Sequence[EditView]) -> Callable[[], torch.Tensor]:  # type: ignore[override]
         """The source's colours, changed by the field where the source is shown."""
         source = torch.cat([v.colors for v in views])
         shown = torch.nonzero(torch.cat([v.shown for v in views])).squeeze(1)
-        position = torch.cat([v.gbuffer.position for v in views])[shown]
-        return source.index_copy(0, shown, adjust(self.field(position), source[shown], self.recipe.albedo))
+        cells = self.field.cells(torch.cat([v.gbuffer.position for v in views])[shown])
+        return lambda: source.index_copy(0, shown, adjust(self.field(cells), source[shown], self.recipe.albedo))
 
     def guide(  # type: ignore[override]
         self, views: Sequence[EditView], backgrounds: torch.Tensor, x: torch.Tensor, t: torch.Tensor,

@@ -91,8 +91,8 @@ class Need:
         whether the encoder can work in tiles.
         """
         image = encoder_width * resolution**2 * element
-        # Parameters, gradients and Adam's two moments.
-        field = 16 * field_parameters + views * (resolution * supersample) ** 2 * FIELD_BYTES
+        # Parameters, gradients and Adam's two moments, or the four tensors of conjugate gradients.
+        field = 24 * field_parameters + views * (resolution * supersample) ** 2 * FIELD_BYTES
         return Need(
             views, rows, weights, text_weights, NOISE_MAPS * unet_width * latent**2 * element, ENCODER_MAPS * image,
             RECOMPUTED_MAPS * image, TILED_MAPS * image, field,

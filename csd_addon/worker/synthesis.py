@@ -2,8 +2,8 @@
 
     sample views -> constant G-buffers -> field -> image -> teacher's x -> noise -> classifier score -> step
 
-A step is one of Adam's along the gradient, or, with a stride, a move of the images by a given length that the field
-is fitted to (``guidance/stride.py``).
+A step is one of Adam's along the gradient, or, with a stride, a move of the images by a given length
+(``guidance/stride.py``) that the field is fitted to (``field/conjugate.py``).
 
 The field is optimised in unit-ball space; images are (B, 3, S, S) sRGB-encoded in [0, 1], row 0 at the top.
 Everything random comes from one CPU generator, so a seed fixes the run (bit for bit on the CPU), and a
@@ -22,6 +22,7 @@ import torch
 from ..core.recipe import Recipe, at
 from .checkpoint import load_checkpoint, save_checkpoint
 from .control import Control, JobFailure, is_out_of_memory
+from .field.conjugate import ConjugateGradients
 from .field.hashgrid import HashField, Level, TextureField, level_table
 from .guidance import score, stride
 from .guidance.prompts import PromptCache, text_for
@@ -36,11 +37,8 @@ from .render.views import PooledView
 
 # Seconds between two checkpoints.
 CHECKPOINT_PERIOD = 30.0
-# With a stride: how often the field is fitted to the images of a step, and the change of a pixel's channel (RMS) from
-# which on that is done at the full learning rates; Adam's steps are as long as its rate however small the change is.
-# With 0.02 here a faint pattern went 0.4 times as far as a strong one, and denim was plain blue.
+# With a stride: how many steps of the optimiser fit the field to the images of one of the loop's.
 FITS = 3
-FULL_RATE_CHANGE = 0.006
 # Noise that sticks as an image is sampled so many times along the edge of the image, that two views of a place agree.
 NOISE_SAMPLES = 512
 # So many steps in a row may be left out because a number in them is not finite.
@@ -68,7 +66,10 @@ class Synthesis:
             {"params": self.field.mlp_parameters(), "lr": recipe.rate_mlp},
         ]
         # The tiny epsilon is safe because the field and its gradients are float32.
-        self.optimizer = torch.optim.Adam(groups, betas=recipe.betas, eps=1e-15, fused=True)
+        self.optimizer = (
+            ConjugateGradients(groups) if recipe.stride
+            else torch.optim.Adam(groups, betas=recipe.betas, eps=1e-15, fused=True)
+        )  # fmt: skip
         self.rates = [group["lr"] for group in groups]
         self.surface_noise = SurfaceNoise(recipe.noise_share, recipe.noise_cells, generator.initial_seed())
         self._order = stride.order(len(pool), generator.initial_seed())
@@ -153,7 +154,9 @@ class Synthesis:
         drawn = self._draw_views()
         views = [self.pool[i] for i in drawn]
         backgrounds = self._backgrounds(len(views))
-        images = composite(views, self.colors(views), backgrounds)
+        look = self.look(views)
+        with torch.set_grad_enabled(not recipe.stride):
+            images = composite(views, look(), backgrounds)
         encoded = Encoded(self.teacher.encode, images, self.plan.encoder_views if self.plan else len(views))
         x = encoded.x
         t = score.sample_steps(
@@ -166,8 +169,9 @@ class Synthesis:
         if not bool(torch.isfinite(g).all() & torch.isfinite(pixels).all()):
             return self._skip()
         self._skipped = 0
-        if recipe.stride:
-            self._follow(views, backgrounds, images, self._way(drawn) * pixels)
+        if isinstance(self.optimizer, ConjugateGradients):
+            target = self._reachable(views, backgrounds, images - self._way(drawn) * pixels)
+            self._fit(self.optimizer, lambda: composite(views, look(), backgrounds), target)
         else:
             loss = score.surrogate_loss(images, pixels) + self.penalty(views, images, backgrounds)
             self._descend(loss, at(recipe.rate_factor, progress))
@@ -212,18 +216,13 @@ class Synthesis:
         length = stride.length(self.recipe, self.iteration, self.teacher.alphas_cumprod, turn)
         return length * torch.stack([self._shares[i] for i in drawn])[:, None]
 
-    def _follow(
-        self, views: Sequence[PooledView], backgrounds: torch.Tensor, images: torch.Tensor, step: torch.Tensor
+    def _fit(
+        self, optimizer: ConjugateGradients, images: Callable[[], torch.Tensor], target: torch.Tensor
     ) -> None:
-        """Fit the field to the (B, 3, S, S) ``images`` of ``views`` moved by -``step``, as far as its colours reach."""
-        target = self._reachable(views, backgrounds, images.detach() - step)
-        covered = sum(float(view.gbuffer.coverage.sum()) for view in views)
-        change = float((step.square().sum() / max(3 * covered, 1)).sqrt())
-        factor = at(self.recipe.rate_factor, self.iteration / self.recipe.iterations)
-        for fit in range(FITS):
-            images = composite(views, self.colors(views), backgrounds) if fit else images
-            loss = (images - target).square().sum() / (2 * len(views))
-            self._descend(loss, factor * min(change / FULL_RATE_CHANGE, 1.0))
+        """Fit the field, of which ``images`` tells what it shows now, to the (B, 3, S, S) ``target``."""
+        optimizer.restart()
+        for _ in range(FITS):
+            optimizer.step(lambda: images() - target)
 
     def _reachable(
         self, views: Sequence[PooledView], backgrounds: torch.Tensor, images: torch.Tensor
@@ -257,9 +256,17 @@ class Synthesis:
         """Whether there is nothing left to do before the last iteration."""
         return False
 
+    def look(self, views: Sequence[PooledView]) -> Callable[[], torch.Tensor]:
+        """What tells, now and after each change of the field, the (P, 3) colours of all samples of ``views``.
+
+        One view comes after the other; the colours are differentiable in the field.
+        """
+        cells = self.field.cells(torch.cat([v.gbuffer.position for v in views]))
+        return lambda: self.field(cells)
+
     def colors(self, views: Sequence[PooledView]) -> torch.Tensor:
-        """(P, 3) colours of all samples of ``views``, one view after the other, differentiable in the field."""
-        return self.field(torch.cat([v.gbuffer.position for v in views]))
+        """One look at ``views``."""
+        return self.look(views)()
 
     def guide(
         self, views: Sequence[PooledView], backgrounds: torch.Tensor, x: torch.Tensor, t: torch.Tensor,

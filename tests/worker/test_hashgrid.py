@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from csd_addon.worker.field import hashgrid
 from csd_addon.worker.field.hashgrid import TextureField, encode, level_table
+
+find = hashgrid._cell
 
 LEVELS = level_table(4, 10, 4, 40)
 
@@ -32,6 +36,21 @@ def test_gradient_agrees_with_finite_differences_at_all_corners() -> None:
     touched = first.grad[LEVELS[0].span].count_nonzero()
     print(f"{int(touched)} entries of the first level touched by 5 points (at most 40)")
     assert 8 <= touched <= 40 and abs(float(first.grad.sum()) - 5) < 1e-9, "the 8 weights of a point sum to 1"
+
+
+def test_kept_cells_are_found_once_and_give_the_same_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    field = TextureField(LEVELS, albedo=(0.0, 1.0), generator=torch.Generator().manual_seed(5))
+    points = torch.rand(300, 3, generator=torch.Generator().manual_seed(6)) * 2 - 1
+    found: list[int] = []
+    monkeypatch.setattr(hashgrid, "_CPU_BLOCK", 128)
+    monkeypatch.setattr(hashgrid, "_cell", lambda axes, level: found.append(0) or find(axes, level))
+    cells = field.cells(points)
+    for _ in range(2):
+        (once,) = torch.autograd.grad(field(cells).square().sum(), field.first)
+        assert len(found) == 3 * len(LEVELS), "a cell for each block and level"
+    (anew,) = torch.autograd.grad(field(points).square().sum(), field.first)
+    assert len(found) == 3 * 3 * len(LEVELS), "forward and backward without keeping"
+    assert torch.equal(field(cells), field(points)) and torch.equal(once, anew)
 
 
 def test_interpolation_is_exact_at_vertices_and_linear_between() -> None:

@@ -10,6 +10,7 @@ import torch
 
 from csd_addon.core.recipe import at, constant
 from csd_addon.worker.control import Control
+from csd_addon.worker.field.conjugate import ConjugateGradients
 from csd_addon.worker.guidance import stride
 from csd_addon.worker.guidance.whitening import Whitening
 from csd_addon.worker.render.views import PooledView
@@ -20,7 +21,6 @@ FALLING = (0.0, 0.999, 0.02, 1.0)
 STRIDING = replace(
     RECIPE, iterations=60, stride=1.0, kappa=constant(1.0), w1=constant(0.0), noise_share=1.0, noise_cells=8,
     t_min=FALLING, t_max=FALLING, rate_grid=0.02, rate_mlp=0.004,
-    rate_factor=constant(1.0),
 )  # fmt: skip
 
 
@@ -98,10 +98,11 @@ def test_one_view_becomes_the_sample(tmp_path: Path) -> None:
     assert likeness > 0.97 and distance < 0.06
 
 
-def test_faint_patterns_are_followed_nearly_as_far_as_strong_ones() -> None:
+def test_faint_and_strong_patterns_go_about_as_far_as_is_asked_for() -> None:
+    """With Adam's momentum the field went 3 to 4 times as far: white joints were cyan, gray stones white."""
     faint, strong = way_followed(0.003), way_followed(0.03)
-    print(f"faint {faint:.2f}, strong {strong:.2f} times the way asked for: {faint / strong:.2f} (at least 0.65)")
-    assert faint > 1 and faint / strong > 0.65
+    print(f"faint {faint:.2f}, strong {strong:.2f} times the way asked for (0.8 to 1.5)")
+    assert 0.8 < min(faint, strong) and max(faint, strong) < 1.5
 
 
 def way_followed(amplitude: float) -> float:
@@ -117,8 +118,9 @@ def way_followed(amplitude: float) -> float:
 
     before = [image(view) for view in run.pool]
     for view, share in [*zip(run.pool, run._shares, strict=True)] * 8:
-        images = composite([view], run.colors([view]), background)
-        run._follow([view], background, images, -amplitude / 8 * share * pattern(view))
+        assert isinstance(run.optimizer, ConjugateGradients)
+        target = image(view) + amplitude / 8 * share * pattern(view)
+        run._fit(run.optimizer, lambda view=view: composite([view], run.colors([view]), background), target)
     ways = [
         float(((image(view) - old) * pattern(view)).sum() / pattern(view).square().sum())
         for view, old in zip(run.pool, before, strict=True)

@@ -3,13 +3,14 @@
 Points are (N, 3) float32 in the unit ball, i.e. in [-1, 1]; colours (N, 3) float32, sRGB-encoded in the albedo
 range. Level l has cells of edge 2 / resolution(l). Tables are kept as one flat tensor per feature, because gathers
 and scatter-adds on 1-D tensors are an order of magnitude faster on the CPU than on (N, 2) ones. Corner indices and
-weights are recomputed in the backward pass rather than kept.
+weights are recomputed in the backward pass, unless ``Cells`` keep them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -79,10 +80,14 @@ class HashField(nn.Module):
         """The two weight matrices, without biases."""
         return [self.hidden, self.output]
 
-    def forward(self, points: torch.Tensor) -> torch.Tensor:
+    def cells(self, points: torch.Tensor) -> Cells:
+        """Where (N, 3) points lie, for a field that is asked for them several times."""
+        return Cells(points, self.levels, keep=True)
+
+    def forward(self, points: torch.Tensor | Cells) -> torch.Tensor:
         """(N, 3) points to (N, outputs) values."""
         features = encode(points, self.first, self.second, self.levels)  # (2L, N)
-        size = _CPU_MLP_BLOCK if points.device.type == "cpu" else max(len(points), 1)
+        size = _CPU_MLP_BLOCK if features.device.type == "cpu" else max(features.shape[1], 1)
         parts = [self.output @ torch.relu(self.hidden @ part) for part in features.split(size, dim=1)]
         return torch.cat(parts, dim=1).T
 
@@ -100,51 +105,88 @@ class TextureField(HashField):
         super().__init__(levels, outputs=3, hidden=hidden, generator=generator)
         self.low, self.high = albedo
 
-    def forward(self, points: torch.Tensor) -> torch.Tensor:
+    def forward(self, points: torch.Tensor | Cells) -> torch.Tensor:
         """(N, 3) points to (N, 3) colours."""
         return self.low + (self.high - self.low) * torch.sigmoid(super().forward(points))
 
 
 def encode(
-    points: torch.Tensor, first: torch.Tensor, second: torch.Tensor, levels: tuple[Level, ...]
+    points: torch.Tensor | Cells, first: torch.Tensor, second: torch.Tensor, levels: tuple[Level, ...]
 ) -> torch.Tensor:
     """Trilinear features (2L, N) of (N, 3) points in [-1, 1]; row 2l holds the first feature of level l.
 
     Differentiable in the tables, not in the points.
     """
-    features: torch.Tensor = _Encode.apply(points, first, second, levels)
+    cells = points if isinstance(points, Cells) else Cells(points, levels)
+    features: torch.Tensor = _Encode.apply(cells, first, second)
     return features
+
+
+class Cells:
+    """In which cells (N, 3) points of [-1, 1] lie; found when asked for, and kept if they are asked for again.
+
+    keep: 140 bytes a point and level. On a GPU they are as fast found as fetched.
+    """
+
+    def __init__(self, points: torch.Tensor, levels: tuple[Level, ...], *, keep: bool = False) -> None:
+        self.points, self.levels = points, levels
+        self._kept: list[tuple[slice, list[_Cell]]] | None = [] if keep and points.device.type == "cpu" else None
+
+    def blocks(self) -> Iterator[tuple[slice, Iterable[_Cell]]]:
+        """Which points, and their cell in each of the levels, block by block."""
+        if self._kept:
+            yield from self._kept
+            return
+        for part in _blocks(self.points):
+            axes = _axes(self.points[part])
+            cells = (_cell(axes, level) for level in self.levels)
+            if self._kept is None:
+                yield part, cells
+            else:
+                self._kept.append((part, list(cells)))
+                yield self._kept[-1]
+
+
+class _Cell:
+    """Table indices (N,) int32 of the 8 ``corners`` of each point's cell, x fastest; ``upper`` (3, N), 0..1: where in
+    the cell it lies."""
+
+    def __init__(self, corners: list[torch.Tensor], upper: torch.Tensor) -> None:
+        self.corners, self.upper = corners, upper
+
+    @cached_property
+    def entries(self) -> list[torch.Tensor]:
+        """The corners as int64, which scattering asks for."""
+        return [corner.long() for corner in self.corners]
+
+    @cached_property
+    def weights(self) -> list[torch.Tensor]:
+        """The trilinear weight (N,) of each corner."""
+        return list(_weights(self.upper))
 
 
 class _Encode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, points: torch.Tensor, first: torch.Tensor, second: torch.Tensor, levels: Any) -> Any:
-        ctx.save_for_backward(points)
-        ctx.levels, ctx.shape = levels, first.shape
-        output = first.new_empty(2 * len(levels), len(points))
-        for part in _blocks(points):
-            axes = _axes(points[part], first.dtype)
-            for row, level in enumerate(levels):
-                corners, upper = _cell(axes, level)
+    def forward(ctx: Any, cells: Cells, first: torch.Tensor, second: torch.Tensor) -> Any:
+        ctx.cells, ctx.shape = cells, first.shape
+        output = first.new_empty(2 * len(cells.levels), len(cells.points))
+        for part, found in cells.blocks():
+            for row, (level, cell) in enumerate(zip(cells.levels, found, strict=True)):
                 for table, values in ((first, output[2 * row]), (second, output[2 * row + 1])):
-                    values[part] = _trilinear(table[level.span], corners, upper)
+                    values[part] = _trilinear(table[level.span], cell)
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
-        (points,) = ctx.saved_tensors
         first, second = gradient.new_zeros(ctx.shape), gradient.new_zeros(ctx.shape)
-        for part in _blocks(points):
-            axes = _axes(points[part], gradient.dtype)
-            for row, level in enumerate(ctx.levels):
+        for part, found in ctx.cells.blocks():
+            for row, (level, cell) in enumerate(zip(ctx.cells.levels, found, strict=True)):
                 one, two = first[level.span], second[level.span]
                 g_one, g_two = gradient[2 * row, part], gradient[2 * row + 1, part]
-                corners, upper = _cell(axes, level)
-                for index, weight in zip(corners, _weights(upper), strict=True):
-                    entries = index.long()
+                for entries, weight in zip(cell.entries, cell.weights, strict=True):
                     one.scatter_add_(0, entries, g_one * weight)
                     two.scatter_add_(0, entries, g_two * weight)
-        return None, first, second, None
+        return None, first, second
 
 
 def _blocks(points: torch.Tensor) -> list[slice]:
@@ -153,13 +195,13 @@ def _blocks(points: torch.Tensor) -> list[slice]:
     return [slice(start, start + size) for start in range(0, len(points), size)]
 
 
-def _axes(points: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _axes(points: torch.Tensor) -> torch.Tensor:
     """(3, N) coordinates in 0..2, each axis in one piece of memory: strided ones make every step after it slower."""
-    return points.T.to(dtype).contiguous() + 1
+    return points.T.contiguous() + 1
 
 
-def _cell(axes: torch.Tensor, level: Level) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Table indices (N,) int32 of the 8 corners of each point's cell, x fastest; where in the cell it lies, (3, N)."""
+def _cell(axes: torch.Tensor, level: Level) -> _Cell:
+    """The cells of (3, N) coordinates in 0..2."""
     scaled = (axes * (level.resolution / 2)).clamp_(0, level.resolution)
     cell = scaled.floor().clamp_(max=level.resolution - 1)
     x, y, z = (_axis_terms(axis_cell, axis, level) for axis, axis_cell in enumerate(cell.to(torch.int32)))
@@ -167,13 +209,13 @@ def _cell(axes: torch.Tensor, level: Level) -> tuple[list[torch.Tensor], torch.T
     for outer, middle in ((k, j) for k in z for j in y):
         base = middle ^ outer if level.hashed else middle + outer
         corners += [(i ^ base).bitwise_and_(level.entries - 1) if level.hashed else i + base for i in x]
-    return corners, scaled - cell
+    return _Cell(corners, scaled - cell)
 
 
-def _trilinear(table: torch.Tensor, corners: list[torch.Tensor], upper: torch.Tensor) -> torch.Tensor:
-    """(N,) values of a flat table between the ``corners``: first along x, then along y, then along z."""
-    values = [table.index_select(0, index) for index in corners]
-    for share in upper:
+def _trilinear(table: torch.Tensor, cell: _Cell) -> torch.Tensor:
+    """(N,) values of a flat table between the corners: first along x, then along y, then along z."""
+    values = [table.index_select(0, index) for index in cell.corners]
+    for share in cell.upper:
         values = [torch.lerp(a, b, share) for a, b in zip(values[::2], values[1::2], strict=True)]
     return values[0]
 
