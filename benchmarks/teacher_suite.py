@@ -44,6 +44,8 @@ TEACHER = ROOT / "csd_addon" / "teachers" / "broad"
 ORACLE_SEED, HELD_OUT_SEED, PROMPT_SEED = 500_000, 900_000, 7
 ORACLE_IMAGES, ORACLE_STEPS = 100_000, 14_000
 COLORS_A_MATERIAL = 3
+# Of sampling: 1 + 1 / kappa of the teacher's csd.json, as synthesis is guided.
+GUIDANCE = 5.0
 
 # Prompt, material, colour ("" where the material names none).
 PROMPTS = (
@@ -147,7 +149,9 @@ def sampling(judge: Judge, controlnet: ControlNetModel, model: oracle.Oracle, de
         conditions = depth[np.arange(len(prompts)) * 7 % len(depth)]
         texts, images = [p.prompt for p in prompts], []
         for i in range(0, len(texts), 32):
-            images.append(judge.sample(texts[i : i + 32], controlnet=controlnet, conditions=conditions[i : i + 32]))
+            images.append(judge.sample(
+                texts[i : i + 32], guidance=GUIDANCE, controlnet=controlnet, conditions=conditions[i : i + 32],
+            ))  # fmt: skip
         images = np.concatenate(images)
         save_sheet(images[: len(images) // 14 * 14], 14, work / f"sampled_{title.split()[0]}.png")
         found = oracle.judge(model, images)

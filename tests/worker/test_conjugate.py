@@ -74,3 +74,18 @@ def test_nothing_to_do_changes_nothing() -> None:
     for _ in range(3):
         optimizer.step(lambda: matrix @ p)
     assert torch.equal(p, torch.zeros_like(p))
+
+
+def test_a_trial_that_fails_is_taken_back() -> None:
+    p, matrix, target = line()
+    optimizer, calls = ConjugateGradients([{"params": [p], "lr": 0.1}]), []
+
+    def residuals() -> torch.Tensor:
+        calls.append(p.detach().clone())
+        if len(calls) == 2:
+            raise RuntimeError("out of memory")
+        return matrix @ p - target
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        optimizer.step(residuals)
+    assert not torch.equal(calls[1], calls[0]) and torch.equal(p, calls[0])

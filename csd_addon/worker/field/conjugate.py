@@ -48,9 +48,9 @@ class _Last:
 class ConjugateGradients(torch.optim.Optimizer):
     """Preconditioned nonlinear conjugate gradients for residuals that are nearly linear over one step.
 
-    groups: parameters with their "lr", the way of a number of theirs that a trial is not to exceed by much; below that
-    only the ratio of two rates matters. The state of a parameter is "step", the mean "square" of its gradient, and the
-    "trial" h of the next step, which all have in common.
+    groups: parameters with their "lr": the longest trial moves each number about that far, and below it only the ratio
+    of two rates matters. The state of a parameter is "step", the mean "square" of its gradient, and the "trial" h of
+    the next step, which all have in common.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
@@ -74,8 +74,7 @@ class ConjugateGradients(torch.optim.Optimizer):
             gradient = torch.autograd.grad(residual.square().sum() / 2, self._parameters)
         direction = self._conjugate(gradient, self._scaled(gradient))
         trial = self._trial()
-        self._go(direction, trial)
-        change = (closure() - residual) / trial
+        change = (self._tried(closure, direction, trial) - residual) / trial
         best = -float((change * residual).sum() / change.square().sum().clamp(min=torch.finfo(change.dtype).tiny))
         best = min(max(best, 0.0), FARTHEST * trial)
         self._go(direction, best - trial)
@@ -105,6 +104,16 @@ class ConjugateGradients(torch.optim.Optimizer):
             direction = [d.add_(former, alpha=share) for d, former in pairs]
         self._last = _Last(descent, scaled, direction)
         return direction
+
+    def _tried(self, closure: Callable[[], torch.Tensor], direction: Tensors, trial: float) -> torch.Tensor:
+        """The residuals where the trial ends, which is where the parameters are then."""
+        self._go(direction, trial)
+        try:
+            return closure()
+        except (RuntimeError, MemoryError):
+            # Who is out of memory comes back with smaller pieces, and to the field as it was.
+            self._go(direction, -trial)
+            raise
 
     def _go(self, direction: Tensors, length: float) -> None:
         for parameter, d in zip(self._parameters, direction, strict=True):
