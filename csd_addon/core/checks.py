@@ -77,11 +77,12 @@ def check_uvs(mesh: MeshData, name: str) -> list[Problem]:
         )
     squeezed = int((_density(surface, areas)[visible & (areas >= 1e-14)] < 1 / _SQUEEZED).sum())
     if squeezed:
+        which = f"1 face of '{name}' is" if squeezed == 1 else f"{squeezed} faces of '{name}' are"
         problems.append(
             Problem(
                 "note",
-                f"{squeezed} faces of '{name}' are squeezed in the UV map: they get less than a {_SQUEEZED}th of the "
-                "texels that others get and will look blurred; unwrap them anew.",
+                f"{which} squeezed in the UV map: each gets less than a {_SQUEEZED}th of the texels that others get "
+                "and will look blurred; unwrap anew.",
             )
         )
     tiles = np.abs(np.floor(uvs)).max()

@@ -263,7 +263,7 @@ def _(_: Path) -> bpy.types.Object:
     return obj
 
 
-@case("a sliver of a UV chart", note="are squeezed in the UV map")
+@case("a sliver of a UV chart", note="squeezed in the UV map")
 def _(_: Path) -> bpy.types.Object:
     obj = box()
     change_uvs(obj, lambda uv: np.where((_of_face(obj) == 2)[:, None], uv * [1, 0.001] + [0, 0.003], uv))

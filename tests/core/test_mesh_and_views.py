@@ -103,6 +103,10 @@ def test_problems_are_named_with_the_object() -> None:
     thin[2:4, :, 1] *= 1e-3
     (note,) = check_uvs(replace(cube, corner_uvs=thin), "Box")
     assert note.severity == "note" and "2 faces of 'Box' are squeezed" in note.sentence
+    thin[3] = cube.corner_uvs[3]
+    (note,) = check_uvs(replace(cube, corner_uvs=thin), "Box")
+    assert note.sentence.startswith("1 face of 'Box' is squeezed")
+    thin[3, :, 1] *= 1e-3
     thin[:, :, 1] *= 1e-3
     assert len(check_uvs(replace(cube, corner_uvs=thin), "Box")) == 1, "it is the ratio that counts, not the size"
 
