@@ -49,8 +49,8 @@ class ConjugateGradients(torch.optim.Optimizer):
     """Preconditioned nonlinear conjugate gradients for residuals that are nearly linear over one step.
 
     groups: parameters with their "lr": the longest trial moves each number about that far, and below it only the ratio
-    of two rates matters. The state of a parameter is "step", the mean "square" of its gradient, and the "trial" h of
-    the next step, which all have in common.
+    of two rates matters. The state of a parameter is "step" and the mean "square" of its gradient; that of the first
+    has the "trial" h of the next step too.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
@@ -73,12 +73,13 @@ class ConjugateGradients(torch.optim.Optimizer):
             residual = closure()
             gradient = torch.autograd.grad(residual.square().sum() / 2, self._parameters)
         direction = self._conjugate(gradient, self._scaled(gradient))
-        trial = self._trial()
+        kept = self.state[self._parameters[0]].setdefault("trial", torch.ones(()))
+        trial = float(kept)
         change = (self._tried(closure, direction, trial) - residual) / trial
         best = -float((change * residual).sum() / change.square().sum().clamp(min=torch.finfo(change.dtype).tiny))
         best = min(max(best, 0.0), FARTHEST * trial)
         self._go(direction, best - trial)
-        self._set_trial(min(max(best, LEAST_TRIAL * trial), LONGEST_TRIAL))
+        kept.fill_(min(max(best, LEAST_TRIAL * trial), LONGEST_TRIAL))
 
     def _scaled(self, gradient: Tensors) -> Tensors:
         """z for this ``gradient``, which the mean squares take up."""
@@ -86,7 +87,7 @@ class ConjugateGradients(torch.optim.Optimizer):
         for parameter, rate, g in zip(self._parameters, self._rates, gradient, strict=True):
             state = self.state[parameter]
             if not state:
-                state.update(step=torch.zeros(()), trial=torch.ones(()), square=torch.zeros_like(parameter))
+                state.update(step=torch.zeros(()), square=torch.zeros_like(parameter))
             state["step"] += 1
             state["square"].mul_(DECAY).addcmul_(g, g, value=1 - DECAY)
             # The tiny number is for parameters that no image has shown yet.
@@ -118,13 +119,6 @@ class ConjugateGradients(torch.optim.Optimizer):
     def _go(self, direction: Tensors, length: float) -> None:
         for parameter, d in zip(self._parameters, direction, strict=True):
             parameter.add_(d, alpha=length)
-
-    def _trial(self) -> float:
-        return float(self.state[self._parameters[0]]["trial"])
-
-    def _set_trial(self, trial: float) -> None:
-        for parameter in self._parameters:
-            self.state[parameter]["trial"].fill_(trial)
 
 
 def _dot(one: Tensors, other: Tensors) -> torch.Tensor:
