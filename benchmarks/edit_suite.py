@@ -265,7 +265,7 @@ def main() -> None:
     parser.add_argument("--spot", type=Path, default=ROOT.parent / "shared" / "meshes" / "spot.obj")
     parser.add_argument("--preset", default="draft")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--teacher", default="mini")
+    parser.add_argument("--teacher", default="auto")
     parser.add_argument("--only", type=int, action="append", help="number of an edit, from 1")
     parser.add_argument("--strengths", action="store_true")
     words = parser.parse_args()

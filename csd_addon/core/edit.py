@@ -4,7 +4,8 @@
 
 - *keep*: the score of the source image is subtracted (``Recipe.reference``). What both prompts share cancels out, so
   bricks stay where they are and only change their colour.
-- *replace*: no reference. The removed prompt pushes the source away at first, then the target grows as in synthesis.
+- *replace*: no reference. Where the teacher prefers a ``stride``, the source is painted over and the target grows as a
+  new texture does; elsewhere the removed prompt pushes the source away at first, then the target grows.
 
 ``keep = "auto"`` reads the prompts: a word that stands in both, and is no colour, names what stays. "red brick" to
 "blue brick" keeps the bricks; "red brick" to "red wood" does not, and red stays because the target says so.
@@ -14,6 +15,12 @@
     anchor    = anchor (1 / s - 1)        the pull back to the source: none at 1, the recipe's at 1/2, all at 0
     t_max     = t_min + (t_max - t_min) (1 + s) / 2        less noise, smaller changes of structure
     w2        = s w2                      a weak edit does not push away from what it keeps
+
+With a stride the run starts from noise that the source still shows through (SDEdit, arXiv 2108.01073), and nothing
+pulls back:
+
+    t         = t_end + (t - t_end) s     t_min and t_max; at 1 all of the source is noise at first
+    opacity   = s opacity                 how much of the source is painted over
 
 The expert values are laid over all this: they are final. Only a strength of 0 makes no step whatever they say.
 """
@@ -53,22 +60,42 @@ def resolve_edit(settings: JobSettings, preferences: Mapping[str, Any]) -> Recip
 
     preferences: the teacher's ``csd.json``; over what ``settings.resolve`` reads, its part
     ``{"edit": {"recipe": {...}, "presets": {...}, "keep": {...}, "replace": {...}}}``, all optional.
-    Raises ``ValueError`` like ``settings.resolve``, and for a stride.
+    Raises ``ValueError`` like ``settings.resolve``, and for a stride where the pattern is kept, or with SDS.
     """
     chosen, own = way(settings), preferences.get("edit", {})
     recipe = replace(PRESETS[settings.preset], iterations=_ITERATIONS[settings.preset], **_EDIT, **_WAYS[chosen])
     general, preset = layers(settings, own)
-    for layer in (*layers(settings, preferences), general, own.get(chosen, {}), preset):
+    for layer in (*layers(settings, preferences), general, _of_the_way(settings, own.get(chosen, {})), preset):
         recipe = overlaid(recipe, layer)
     if settings.strength == 0:
         return replace(recipe, iterations=0)
     recipe = by_hand(_strengthened(recipe, settings.strength), settings)
-    if recipe.stride:
-        raise ValueError("The expert value 'stride' is for new textures; an edit goes without it.")
+    if recipe.stride and (recipe.reference or settings.loss == "sds"):
+        raise ValueError(
+            "The expert value 'stride' is for CSD that replaces the pattern; set 'keep' to nothing, or leave it out."
+        )
     return recipe
 
 
+def _of_the_way(settings: JobSettings, layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``layer``, unless it is of steps that SDS cannot take."""
+    return {} if settings.loss == "sds" and layer.get("stride") else layer
+
+
 def _strengthened(recipe: Recipe, strength: float) -> Recipe:
+    return _painted_thinner(recipe, strength) if recipe.stride else _pulled_back(recipe, strength)
+
+
+def _painted_thinner(recipe: Recipe, strength: float) -> Recipe:
+    t_min, t_max = (
+        (start, after + (before - after) * strength, after, end)
+        for start, before, after, end in (recipe.t_min, recipe.t_max)
+    )
+    w2 = _mapped(recipe.w2, lambda w2: w2 * strength)
+    return replace(recipe, t_min=t_min, t_max=t_max, w2=w2, opacity=recipe.opacity * strength)
+
+
+def _pulled_back(recipe: Recipe, strength: float) -> Recipe:
     floor = max(recipe.t_min[1:3])
     return replace(
         recipe, anchor=recipe.anchor * (1 / strength - 1),

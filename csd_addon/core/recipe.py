@@ -51,7 +51,8 @@ class Recipe:
     stride does without, a factor on both rates over the run and the betas.
     Editing: weight of the anchor to the source at strength 1/2 (per squared difference of a pixel's channel), whether
     the score of the source is subtracted (DDS), and the share of
-    its start to which the smoothed gradient must fall for the run to end early (0: never).
+    its start to which the smoothed gradient must fall for the run to end early (0: never). A stride does without the
+    first and the last; with it opacity (0..1) is how far the source is painted over.
     The step: pixel_clip, how many times the RMS of its image a pixel's gradient may be (0: no limit); whether the rows
     share the ControlNets' answer to the first of them; whether torch compiles the networks.
     """
@@ -98,6 +99,7 @@ class Recipe:
     anchor: float = 0.0
     reference: bool = False
     stop_share: float = 0.0
+    opacity: float = 1.0
     pixel_clip: float = 0.0
     share_control: bool = False
     compile: bool = False

@@ -61,12 +61,13 @@ def layers(settings: JobSettings, preferences: Mapping[str, Any]) -> tuple[Mappi
 def by_hand(recipe: Recipe, settings: JobSettings) -> Recipe:
     """``recipe`` with what the artist set by hand: the front, ``iterations``, then the ``expert`` values.
 
-    Raises ``ValueError`` if noise_share or the range of noise levels leaves 0..1, that range is empty somewhere, or the
-    stride is one that cannot be.
+    Raises ``ValueError`` if noise_share, opacity or the range of noise levels leaves 0..1, that range is empty
+    somewhere, or the stride is one that cannot be.
     """
     recipe = replace(recipe, front=FRONTS[settings.front], iterations=settings.iterations or recipe.iterations)
     recipe = replace(recipe, **{name: in_field(name, value) for name, value in settings.expert.items()})
-    in_range("noise_share", recipe.noise_share, (0.0, 1.0))
+    for name in ("noise_share", "opacity"):
+        in_range(name, getattr(recipe, name), (0.0, 1.0))
     turns = sorted({0.0, 1.0, *(share for t in (recipe.t_min, recipe.t_max) for share in (t[0], t[3]))})
     # Straight lines between the turns; a step shows its former value just before its turn.
     for progress in (moment for turn in turns for moment in (turn - 1e-9, turn) if moment >= 0):

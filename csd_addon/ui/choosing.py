@@ -8,31 +8,32 @@ from typing import Any
 
 import bpy
 
+from ..core.edit import way
 from ..core.settings import AUTO_TEACHER, JobSettings
 from ..core.words import unknown_words
 from ..jobs.folder import read_json
 from ..runtime.paths import bundled_teachers
 
-# Which comes first where both know as many words: new textures are grown from close-ups, for which broad was trained,
-# and edits were measured with mini.
-_FOR_TEXTURES, _FOR_EDITS = ("broad", "mini"), ("mini", "broad")
+# Which comes first where both know as many words: what is new grows from close-ups, for which broad was trained, and
+# the keeping of patterns was measured with mini.
+_FOR_NEW, _FOR_KEPT = ("broad", "mini"), ("mini", "broad")
 
 
 def settled(settings: JobSettings) -> JobSettings:
     """``settings`` with the name of a teacher in place of "auto"."""
-    edit = settings.kind == "edit"
-    words = (settings.target, settings.remove) if edit else (settings.prompt, settings.negative)
-    return replace(settings, teacher=_chosen(settings.teacher, edit, *words))
+    if settings.teacher != AUTO_TEACHER:
+        return settings
+    if settings.kind == "edit":
+        name = _fitting(f"{settings.target} {settings.remove}", _FOR_KEPT if way(settings) == "keep" else _FOR_NEW)
+    else:
+        name = _fitting(f"{settings.prompt} {settings.negative}", _FOR_NEW)
+    return replace(settings, teacher=name)
 
 
 def teacher_of(shown: bpy.types.PropertyGroup) -> str:
     """The teacher that a run with the scene's settings would have."""
-    edit = shown.mode == "EDIT"
-    return _chosen(shown.teacher, edit, *((shown.target, shown.remove) if edit else (shown.prompt, shown.negative)))
-
-
-def _chosen(name: str, edit: bool, *words: str) -> str:
-    return _fitting(" ".join(words), _FOR_EDITS if edit else _FOR_TEXTURES) if name == AUTO_TEACHER else name
+    words = {name: getattr(shown, name) for name in ("prompt", "negative", "target", "remove", "keep", "teacher")}
+    return settled(JobSettings(kind="edit" if shown.mode == "EDIT" else "texture", **words)).teacher
 
 
 def _fitting(words: str, names: tuple[str, ...]) -> str:

@@ -121,7 +121,8 @@ def _ends(name: str, value: Any) -> Any:
 def recipe_of(scene: bpy.types.Scene) -> Recipe:
     """The numbers that a run with the scene's preset and teacher has by itself; the preset's where there is none."""
     kind = scene.csd.mode.lower()
-    settings = JobSettings(kind=kind, preset=scene.csd.preset, teacher=teacher_of(scene.csd), target="x", prompt="x")
+    words = {name: getattr(scene.csd, name) for name in ("prompt", "target", "remove", "keep", "preset")}
+    settings = JobSettings(kind=kind, teacher=teacher_of(scene.csd), **words)
     try:
         root = catalogue.find_teacher(settings.teacher, Paths(default_base())).root
         preferences = read_json(root / "csd.json") if (root / "csd.json").is_file() else {}

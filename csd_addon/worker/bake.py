@@ -204,8 +204,7 @@ def uv_coverage(corner_uvs: np.ndarray, shape: Shape, *, samples: int = 1) -> np
 def evaluate(field: HashField, points: torch.Tensor) -> torch.Tensor:
     """(P, C) values on the CPU, in blocks; ``points`` (P, 3) on any device."""
     device = field.output.device
-    parts = [field(block.to(device)).cpu() for block in points.split(_BLOCK)]
-    return torch.cat(parts) if parts else points.new_zeros(0, len(field.output))
+    return torch.cat([field(block.to(device)).cpu() for block in points.split(_BLOCK)])
 
 
 def texel_means(

@@ -7,6 +7,8 @@
 - With ``recipe.reference`` the score of the source, rendered in the same views with the same t and noise, is
   subtracted (DDS): g = [eps_cfg(x_t; target)] - [eps_cfg(x_source_t; removed)], eps_cfg = s eps_y + (1 - s) eps_0.
 - The run ends early once the smoothed gradient has fallen far enough (``settled``).
+- With a stride the source is painted over (``PaintField``) and the steps are those of a new texture, without the anchor
+  and to the last.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from ..core.margin import margin_width, nearest_filled
 from ..core.recipe import Recipe, at
 from .bake import Atlas, texel_means
 from .canvas import Canvas, Texture, painted_black
-from .field.hashgrid import Level
-from .field.residual import ResidualField, adjust
+from .field.hashgrid import HashField, Level
+from .field.residual import PaintField, ResidualField, adjust
 from .guidance import score
 from .guidance.teacher import DiffusionTeacher
 from .render.views import PooledView
@@ -67,8 +69,10 @@ class Editing(Synthesis):
         super().__init__(teacher, pool, recipe, prompt=target, negative=remove, loss=loss, generator=generator)
         self.settling = Settling(self.field.output.detach())
 
-    def make_field(self, levels: tuple[Level, ...]) -> ResidualField:
-        """The identity everywhere."""
+    def make_field(self, levels: tuple[Level, ...]) -> HashField:
+        """The identity everywhere until the first step."""
+        if self.recipe.stride:
+            return PaintField(levels, albedo=self.recipe.albedo, generator=self.generator)
         return ResidualField(levels, generator=self.generator)
 
     def state(self) -> torch.nn.Module:
@@ -76,7 +80,10 @@ class Editing(Synthesis):
         return torch.nn.ModuleDict({"residual": self.field, "settling": self.settling})
 
     def step(self) -> dict[str, float]:
-        """One step, watched by the stop rule."""
+        """One step: of painting over, or along a gradient, which the stop rule watches."""
+        if isinstance(self.field, PaintField):
+            self.field.opacity.fill_(self.recipe.opacity)
+            return super().step()
         norms = super().step()
         if norms:
             assert self.field.output.grad is not None
@@ -85,8 +92,9 @@ class Editing(Synthesis):
 
     def settled(self) -> bool:
         """Whether the smoothed gradient has fallen to ``recipe.stop_share``, in the second half of the run."""
-        late = 2 * self.iteration >= self.recipe.iterations
-        return late and self.iteration > 0 and self.settling.share() <= self.recipe.stop_share
+        if self.recipe.stride or 2 * self.iteration < self.recipe.iterations:
+            return False
+        return self.iteration > 0 and self.settling.share() <= self.recipe.stop_share
 
     def look(self, views: Sequence[EditView]) -> Callable[[], torch.Tensor]:  # type: ignore[override]
         """The source's colours, changed by the field where the source is shown."""

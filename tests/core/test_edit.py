@@ -91,6 +91,38 @@ def test_half_strength_in_numbers() -> None:
     assert half.w2 == pytest.approx((0, 0.4, 0.4, 0))
 
 
+FALLING = (0.0, 0.9, 0.1, 1.0)
+PAINTING = {"edit": {
+    "recipe": {"t_max": [0, 0.5, 0.5, 0]},
+    "replace": {"stride": 2.0, "t_min": FALLING, "t_max": FALLING, "w2": [0, 0.8, 0.8, 0]},
+}}  # fmt: skip
+
+
+def test_half_of_painting_over_in_numbers() -> None:
+    # The module's docstring: t_end + (t - t_end) s, s opacity, s w2.
+    half, whole = (resolve_edit(replace(EDIT, keep="nothing", strength=s), PAINTING) for s in (0.5, 1.0))
+    assert half.stride == whole.stride == 2
+    assert half.t_min == half.t_max == pytest.approx((0, 0.5, 0.1, 1)) and whole.t_max == FALLING
+    assert (half.opacity, whole.opacity) == (0.5, 1.0)
+    assert half.w2 == pytest.approx((0, 0.4, 0.4, 0))
+
+
+def test_only_csd_that_replaces_the_pattern_strides() -> None:
+    sds = resolve_edit(replace(EDIT, keep="nothing", loss="sds"), PAINTING)
+    assert sds.stride == 0 and sds.t_max == (0, 0.5, 0.5, 0), "as if the teacher had said nothing of this way"
+    assert resolve_edit(replace(EDIT, keep="pattern"), PAINTING).stride == 0
+    by_hand = {"stride": 2.0, "t_max": FALLING}
+    assert resolve_edit(replace(EDIT, keep="nothing", expert=by_hand), {}).stride == 2
+    for change in ({"keep": "pattern"}, {"keep": "nothing", "loss": "sds"}):
+        with pytest.raises(ValueError, match="'stride' is for CSD that replaces the pattern"):
+            resolve_edit(replace(EDIT, expert=by_hand, **change), {})
+
+
+def test_nobody_paints_over_more_than_all() -> None:
+    with pytest.raises(ValueError, match="'opacity' is 1.5; it must lie between 0.0 and 1.0"):
+        resolve_edit(replace(EDIT, expert={"opacity": 1.5}), {})
+
+
 def test_no_strength_is_no_step_even_where_the_artist_asks_for_some() -> None:
     assert resolve_edit(replace(EDIT, strength=0.0), {}).iterations == 0
     assert resolve_edit(replace(EDIT, strength=0.0, iterations=50), {}).iterations == 0

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csd_addon.core.edit import resolve_edit
 from csd_addon.core.recipe import PRESETS, Recipe, at, constant
 from csd_addon.core.resolving import descending, resolve
 from csd_addon.core.settings import JobSettings
@@ -139,12 +138,6 @@ def test_a_stride_needs_noise_that_falls() -> None:
     assert resolve(JobSettings(prompt="x", expert={**expert, "t_max": FALLING}).validate(), {}).stride == 2
     with pytest.raises(ValueError, match="'stride' is -1"):
         resolve(JobSettings(prompt="x", expert={"stride": -1}).validate(), {})
-
-
-def test_an_edit_has_no_stride() -> None:
-    settings = JobSettings(target="blue glaze", remove="red brick", expert={"stride": 2.0, "t_max": FALLING})
-    with pytest.raises(ValueError, match="'stride' is for new textures"):
-        resolve_edit(settings, {})
 
 
 def test_sds_descends_where_the_teacher_strides() -> None:

@@ -15,12 +15,23 @@ from csd_addon.ui.choosing import settled, teacher_of
      # Neither knows mahogany; one has other words for it.
      ("mahogany", "broad"), ("", "mini")],
 )  # fmt: skip
-def test_an_edit_has_the_teacher_that_knows_most_words(words: str, name: str, addon: None) -> None:
+def test_an_edit_that_keeps_the_pattern_has_the_teacher_that_knows_most_words(
+    words: str, name: str, addon: None
+) -> None:
     # The other mode's words do not count.
-    assert settled(JobSettings(kind="edit", target=words, prompt="lava")).teacher == name
+    assert settled(JobSettings(kind="edit", target=words, prompt="lava", keep="pattern")).teacher == name
     scene = bpy.context.scene.csd
-    scene.mode, scene.prompt, scene.target = "EDIT", "lava", words
+    scene.mode, scene.prompt, scene.target, scene.keep = "EDIT", "lava", words, "pattern"
     assert teacher_of(scene) == name
+
+
+def test_an_edit_that_replaces_the_pattern_has_the_teacher_of_new_textures(addon: None) -> None:
+    # A word of both prompts that is no colour keeps the pattern.
+    for remove, name in (("red brick", "mini"), ("brown wood", "broad")):
+        assert settled(JobSettings(kind="edit", target="blue brick", remove=remove)).teacher == name
+        scene = bpy.context.scene.csd
+        scene.mode, scene.target, scene.remove = "EDIT", "blue brick", remove
+        assert teacher_of(scene) == name
 
 
 @pytest.mark.parametrize("words", ["red brick", "leopard print", "zeppelin", "mahogany", ""])

@@ -220,6 +220,43 @@ def test_replacing_ends_at_the_one_colour_that_the_theory_names(tmp_path: Path) 
     assert pixels[..., 3].tobytes() == case.pixels[..., 3].tobytes(), "alpha is not ours"
 
 
+FALLING = (0.0, 0.999, 0.02, 1.0)
+PAINTING = replace(
+    RECIPE, iterations=80, stride=1.0, w2=constant(0.0), t_min=FALLING, t_max=FALLING, noise_share=1.0, noise_cells=8,
+    rate_grid=0.02, rate_mlp=0.004, stop_share=1.0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("opacity", "least", "most"), [(1.0, -0.15, 0.15), (0.4, 0.25, 0.65)])
+def test_painting_over_leaves_no_more_of_the_source_than_its_opacity(
+    tmp_path: Path, opacity: float, least: float, most: float
+) -> None:
+    case = Case(recipe=replace(PAINTING, opacity=opacity)).run(tmp_path)
+    assert case.editing.iteration == 80, "a stop rule for gradients does not end it"
+    after = case.bake()[0][..., :3][case.atlas.chart].ravel()
+    before = case.pixels[..., :3][case.atlas.chart].ravel()
+    slope = float(np.cov(after, before)[0, 1] / before.var())
+    # The teacher wants a pattern of its own, and paint that is thin works against the old one too.
+    print(f"of the source's pattern {slope:.2f} is left, expected {least} to {most}; contrast {after.std():.2f}")
+    assert least < slope < most and after.std() > 0.05
+
+
+@pytest.mark.parametrize("steps", [0, 5])
+def test_paint_that_was_interrupted_goes_on_bit_for_bit(tmp_path: Path, steps: int) -> None:
+    recipe = replace(PAINTING, iterations=12)
+    whole, _ = Case(recipe=recipe).run(tmp_path / "none").bake()
+    first = Case(recipe=recipe)
+    if steps:
+        first.run(tmp_path, until=steps)
+    else:
+        assert first.bake()[0].tobytes() == first.pixels.tobytes(), "before the first step nothing is painted"
+        first.editing.save(tmp_path)
+    second = Case(recipe=recipe)
+    second.editing.restore(tmp_path)
+    assert second.bake()[0].tobytes() == first.bake()[0].tobytes()
+    assert second.run(tmp_path).bake()[0].tobytes() == whole.tobytes()
+
+
 def test_keeping_shifts_the_colours_and_leaves_the_pattern(tmp_path: Path) -> None:
     # source + (target - removed) w1 / kappa: the same everywhere. Pixels at the silhouette, half of them background,
     # ask the surface for more.

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from csd_addon.worker.field.hashgrid import level_table
-from csd_addon.worker.field.residual import ResidualField, adjust
+from csd_addon.worker.field.residual import PaintField, ResidualField, adjust
 
 LEVELS = level_table(4, 9, 2, 12)
 ALBEDO = (0.06, 0.94)
@@ -59,6 +59,19 @@ def test_minus_one_paints_over_whatever_was_there() -> None:
     error = float((got - torch.tensor([0.7, 0.4, 0.5])).abs().max())
     print(f"largest distance from the one painted colour {error:.1e}, tolerance 1e-7; the source spans 0..1")
     assert error < 1e-7
+
+
+@pytest.mark.parametrize("opacity", [0.0, 0.3, 1.0])
+def test_paint_lies_over_the_source_with_its_opacity(opacity: float) -> None:
+    field = PaintField(LEVELS, albedo=ALBEDO, generator=torch.Generator().manual_seed(0)).double()
+    torch.nn.init.normal_(field.output, 0, 1000, generator=torch.Generator().manual_seed(1))
+    points, source = random(300, 3) * 2 - 1, random(300, 3, seed=1)
+    assert adjust(field(points), source, ALBEDO).equal(source), "until the first step nothing is painted"
+    field.opacity.fill_(opacity)
+    paint = super(PaintField, field).forward(points)
+    error = float((adjust(field(points), source, ALBEDO) - source.lerp(paint, opacity)).detach().abs().max())
+    print(f"largest difference {error:.1e}, tolerance 1e-12; the paint spans {paint.min():.2f} to {paint.max():.2f}")
+    assert error < 1e-12 and paint.max() - paint.min() > 0.1
 
 
 def test_colours_stay_between_the_albedo_range_and_the_source() -> None:

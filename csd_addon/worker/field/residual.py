@@ -6,6 +6,8 @@ With s the source's sRGB-encoded colour at a point and (M, b) the field's values
 
 M (3 x 3) and b (3) vary as smoothly as the grid's cells, so a change of colour keeps the source's finest detail, and
 M = -1 lets the field paint over it. At M = 0, b = 0 the colour is s exactly, even where s is outside the albedo range.
+What is meant to be painted over has a fixed M and learns b alone (``PaintField``): a learned M follows the old pattern
+for long (docs/pitfalls.md).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .hashgrid import HashField, Level
+from .hashgrid import Cells, HashField, Level, TextureField
 
 # Numbers per point: M row by row, then b.
 _OUTPUTS = 12
@@ -26,6 +28,29 @@ class ResidualField(HashField):
     def __init__(self, levels: tuple[Level, ...], *, generator: torch.Generator | None = None) -> None:
         super().__init__(levels, outputs=_OUTPUTS, generator=generator)
         torch.nn.init.zeros_(self.output)
+
+
+class PaintField(TextureField):
+    """A texture field as the (N, 12) transforms that lay its colours c over the source:
+
+        colour = (1 - opacity) s + opacity c,      that is M = -opacity, b = opacity (c - 1/2)
+
+    opacity: 0 shows the source alone, as at first; 1 hides it.
+    """
+
+    opacity: torch.Tensor
+
+    def __init__(
+        self, levels: tuple[Level, ...], *, albedo: tuple[float, float], generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(levels, albedo=albedo, generator=generator)
+        self.register_buffer("opacity", torch.zeros(()))
+
+    def forward(self, points: torch.Tensor | Cells) -> torch.Tensor:
+        """(N, 3) points to (N, 12) transforms."""
+        offset = self.opacity * (super().forward(points) - 0.5)
+        matrix = -self.opacity * torch.eye(3, dtype=offset.dtype, device=offset.device)
+        return torch.cat([matrix.reshape(1, 9).expand(len(offset), -1), offset], dim=1)
 
 
 def adjust(transform: torch.Tensor, source: torch.Tensor, albedo: tuple[float, float]) -> torch.Tensor:
