@@ -1,6 +1,7 @@
 """Do edits by words reach what they name, and leave alone what they don't? Fourteen edits through the command line.
 
-    python benchmarks/edit_suite.py --output DIR [--spot MESH.obj] [--preset draft] [--seed 0] [--only NUMBER]...
+    python benchmarks/edit_suite.py --output DIR [--spot MESH.obj] [--preset draft] [--seed 0] [--teacher NAME]
+    python benchmarks/edit_suite.py --output DIR --only NUMBER [--only NUMBER]...
     python benchmarks/edit_suite.py --output DIR --strengths [--only NUMBER]
 
 Sources are painted by our own generator (training/materials.py) into the UVs of Suzanne, a cube and Spot, so nothing
