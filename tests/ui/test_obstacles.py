@@ -245,6 +245,15 @@ def test_own_values_begin_with_what_would_be_used_and_reach_the_job() -> None:
     assert read_settings(scene, "texture").expert["w2"] == pytest.approx([0.0, 0.7, 0.1, 1.0])
 
 
+@pytest.mark.parametrize(("remove", "way"), [("red brick", "keep"), ("brown wood", "replace")])
+def test_own_values_of_an_edit_begin_with_those_of_its_words(remove: str, way: str) -> None:
+    wishes = json.loads((Path(csd_addon.__file__).parent / "teachers" / "mini" / "csd.json").read_text())["edit"]
+    scene = bpy.context.scene
+    scene.csd.mode, scene.csd.target, scene.csd.remove = "EDIT", "blue brick", remove
+    scene.csd.guidance.own_guidance = True
+    assert read_settings(scene, "edit").expert["kappa"] == pytest.approx([0.0, *wishes[way]["kappa"][1:3], 1.0])
+
+
 def test_new_seed_rolls_the_dice() -> None:
     seeds = set()
     for _ in range(3):
