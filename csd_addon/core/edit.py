@@ -83,6 +83,7 @@ def _of_the_way(settings: JobSettings, layer: Mapping[str, Any]) -> Mapping[str,
 
 
 def _strengthened(recipe: Recipe, strength: float) -> Recipe:
+    recipe = replace(recipe, w2=_mapped(recipe.w2, lambda w2: w2 * strength))
     return _painted_thinner(recipe, strength) if recipe.stride else _pulled_back(recipe, strength)
 
 
@@ -91,8 +92,7 @@ def _painted_thinner(recipe: Recipe, strength: float) -> Recipe:
         (start, after + (before - after) * strength, after, end)
         for start, before, after, end in (recipe.t_min, recipe.t_max)
     )
-    w2 = _mapped(recipe.w2, lambda w2: w2 * strength)
-    return replace(recipe, t_min=t_min, t_max=t_max, w2=w2, opacity=recipe.opacity * strength)
+    return replace(recipe, t_min=t_min, t_max=t_max, opacity=recipe.opacity * strength)
 
 
 def _pulled_back(recipe: Recipe, strength: float) -> Recipe:
@@ -100,7 +100,6 @@ def _pulled_back(recipe: Recipe, strength: float) -> Recipe:
     return replace(
         recipe, anchor=recipe.anchor * (1 / strength - 1),
         t_max=_mapped(recipe.t_max, lambda t: floor + (t - floor) * (1 + strength) / 2),
-        w2=_mapped(recipe.w2, lambda w2: w2 * strength),
     )  # fmt: skip
 
 

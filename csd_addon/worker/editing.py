@@ -92,7 +92,7 @@ class Editing(Synthesis):
 
     def settled(self) -> bool:
         """Whether the smoothed gradient has fallen to ``recipe.stop_share``, in the second half of the run."""
-        if self.recipe.stride or 2 * self.iteration < self.recipe.iterations:
+        if isinstance(self.field, PaintField) or 2 * self.iteration < self.recipe.iterations:
             return False
         return self.iteration > 0 and self.settling.share() <= self.recipe.stop_share
 
