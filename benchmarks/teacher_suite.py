@@ -5,11 +5,11 @@
     python benchmarks/teacher_suite.py --work DIR --csd 4 --methods csd "sds 7.5" --meshes spot
 
 The oracle (`training/oracle.py`) learns in DIR from generator seeds that training never uses. Sampling: DDIM of
-"broad" with classifier-free guidance under the depth ControlNet, one image a prompt. CSD: the real command line with
-the draft preset; the baked PNG is seen from eight fixed directions whose angles training's and synthesis' random ones
-never equal, whole and three times as near, as an artist looks at it. Two judges on the same pictures: the oracle's
-material and colour, and the nearest named colour in CIELAB over the object. The first twelve runs, unselected, are put
-on DIR/sheet.png.
+"broad" with classifier-free guidance under the depth ControlNet, one image a prompt; true renders of the same prompts
+say how much of it the oracle could find. CSD: the real command line with the draft preset; the baked PNG is seen from
+eight fixed directions whose angles training's and synthesis' random ones never equal, whole and three times as near, as
+an artist looks at it. Two judges on the same pictures: the oracle's material and colour, and the nearest named colour
+in CIELAB over the object. The first twelve runs, unselected, are put on DIR/sheet.png.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from csd_addon.worker.render.gbuffer import render_gbuffer  # noqa: E402
 from csd_addon.worker.render.surface import Surface  # noqa: E402
 from training import dataset, oracle  # noqa: E402
 from training import meshes as training_meshes  # noqa: E402
+from training.captions import Look, random_look, random_second  # noqa: E402
 from training.evaluate import Judge, save_sheet  # noqa: E402
 from training.vocabulary import COLOR_NAMES, HELD_OUT, MATERIALS, TWO_COLORED, nearest_color  # noqa: E402
 
@@ -44,6 +45,8 @@ TEACHER = ROOT / "csd_addon" / "teachers" / "broad"
 ORACLE_SEED, HELD_OUT_SEED, PROMPT_SEED = 500_000, 900_000, 7
 ORACLE_IMAGES, ORACLE_STEPS = 100_000, 14_000
 COLORS_A_MATERIAL = 3
+PROMPT_SETS = ("vocabulary", "held-out combinations")
+RENDERS_A_PROMPT = 8
 # Of sampling: 1 + 1 / kappa of the teacher's csd.json, as synthesis is guided.
 GUIDANCE = 5.0
 
@@ -103,8 +106,8 @@ def judge_the_oracle(model: oracle.Oracle, judge: Judge, data: dataset.Dataset) 
     """How often it is right on images of seeds that nothing else saw, and on what the teacher can draw of them."""
     restored = dataclasses.replace(data, images=judge.restored(data.images))
     for title, seen in (("as rendered", data), ("through the autoencoder", restored)):
-        right = oracle.accuracy(model, seen)
-        print(f"the oracle, {title}: " + ", ".join(f"{name} {share:.0%}" for name, share in right.items()), flush=True)
+        heads = oracle.accuracy(model, seen)
+        print(f"the oracle, {title}: " + ", ".join(f"{name} {share:.0%}" for name, share in heads.items()), flush=True)
 
 
 def the_teacher() -> tuple[Judge, ControlNetModel]:
@@ -144,8 +147,51 @@ def leading_color(pixels: np.ndarray) -> str:
     return COLOR_NAMES[int(np.bincount(nearest_color(pixels), minlength=len(COLOR_NAMES)).argmax())]
 
 
+def deserving(wanted: Wanted, rng: np.random.Generator, shape: str, close: bool) -> Look:
+    """What an image shows that deserves the prompt: evenly lit and unworn."""
+    natural = str(rng.choice(MATERIALS[wanted.material].natural)) if not wanted.color else ""
+    return dataclasses.replace(
+        random_look(rng, shape, close), material=wanted.material, first=wanted.color or natural, shade="",
+        second=random_second(rng, wanted.material, wanted.color or natural), natural=bool(natural), worn="", lit=False,
+        blurred=False,
+    )  # fmt: skip
+
+
+def rendered(prompts: list[Wanted]) -> np.ndarray:
+    """Images [P, 64, 64, 3] uint8 such as training shows for the prompts: what a perfect teacher would sample."""
+    rng, images = np.random.default_rng(HELD_OUT_SEED), []
+    for wanted in prompts:
+        shape = training_meshes.random_shape(rng)
+        buffer, view, close = dataset.visible_buffer(rng, shape)
+        look = deserving(wanted, rng, shape.kind, close)
+        images.append(dataset.paint_image(rng, buffer, view, look, dataset.random_fineness(rng, view, close)))
+    return np.stack(images)
+
+
+def ceiling(judge: Judge, model: oracle.Oracle) -> None:
+    """What the oracle finds in RENDERS_A_PROMPT true images a prompt: no teacher's samples can be expected above it."""
+    for title, prompts in zip(PROMPT_SETS, sampled_prompts(), strict=True):
+        prompts = prompts * RENDERS_A_PROMPT
+        images = rendered(prompts)
+        for way, seen in (("as rendered", images), ("through the autoencoder", judge.restored(images))):
+            print(f"renders of the {title}, {way}: {shares(prompts, oracle.judge(model, seen))}", flush=True)
+
+
+def right(prompts: list[Wanted], found: oracle.Verdict) -> tuple[np.ndarray, np.ndarray]:
+    """Whether colour and material [P] are what the prompts name; a colour that none is named is right."""
+    color = [p.color in ("", c) for p, c in zip(prompts, found.first, strict=True)]
+    return np.array(color), np.array([p.material == m for p, m in zip(prompts, found.material, strict=True)])
+
+
+def shares(prompts: list[Wanted], found: oracle.Verdict) -> str:
+    """Colour over the prompts that name one, material and both over all."""
+    named = np.array([bool(p.color) for p in prompts])
+    color, material = right(prompts, found)
+    return f"colour {color[named].mean():.0%}, material {material.mean():.0%}, both {(color & material).mean():.0%}"
+
+
 def sampling(judge: Judge, controlnet: ControlNetModel, model: oracle.Oracle, depth: np.ndarray, work: Path) -> None:
-    for title, prompts in zip(("vocabulary", "held-out combinations"), sampled_prompts(), strict=True):
+    for title, prompts in zip(PROMPT_SETS, sampled_prompts(), strict=True):
         conditions = depth[np.arange(len(prompts)) * 7 % len(depth)]
         texts, images = [p.prompt for p in prompts], []
         for i in range(0, len(texts), 32):
@@ -155,18 +201,15 @@ def sampling(judge: Judge, controlnet: ControlNetModel, model: oracle.Oracle, de
         images = np.concatenate(images)
         save_sheet(images[: len(images) // 14 * 14], 14, work / f"sampled_{title.split()[0]}.png")
         found = oracle.judge(model, images)
-        material = np.array([p.material == m for p, m in zip(prompts, found.material, strict=True)])
         named = np.array([bool(p.color) for p in prompts])
-        seen = np.array([p.color in ("", c) for p, c in zip(prompts, found.first, strict=True)])
         leads = [leading_color(i[mask] / 255) for i, mask in zip(images, conditions > 20, strict=True)]
         by_hand = np.array([p.color in ("", c) for p, c in zip(prompts, leads, strict=True)])
         print(
-            f"sampling, {title}: {len(prompts)} prompts; colour {seen[named].mean():.0%} (by hand "
-            f"{by_hand[named].mean():.0%}), material {material.mean():.0%}, both {(seen & material).mean():.0%}"
+            f"sampling, {title}: {len(prompts)} prompts; {shares(prompts, found)}; "
+            f"colour by hand {by_hand[named].mean():.0%}"
         )
-        print("  materials missed: " + ", ".join(
-            f"{p.prompt} ({m})" for p, m, right in zip(prompts, found.material, material, strict=True) if not right
-        ))  # fmt: skip
+        missed = np.flatnonzero(~right(prompts, found)[1])
+        print("  materials missed: " + ", ".join(f"{prompts[i].prompt} ({found.material[i]})" for i in missed))
 
 
 def textured(work: Path, mesh: str, file: Path, method: str, prompt: str) -> Path:
@@ -253,6 +296,7 @@ def main() -> None:
         judge, controlnet = the_teacher()
         data = dataset.load(work / "oracle_held_out")
         judge_the_oracle(model, judge, data)
+        ceiling(judge, model)
         sampling(judge, controlnet, model, data.depth, work)
 
 
