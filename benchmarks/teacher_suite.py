@@ -4,12 +4,11 @@
     python benchmarks/teacher_suite.py --work DIR --csd 24         and CSD: 24 prompts on 3 meshes, every method
     python benchmarks/teacher_suite.py --work DIR --csd 4 --methods csd "sds 7.5" --meshes spot
 
-The oracle (`training/oracle.py`) learns in DIR from generator seeds that training never uses. Sampling: DDIM of
-"broad" with classifier-free guidance under the depth ControlNet, one image a prompt; true renders of the same prompts
-say how much of it the oracle could find. CSD: the real command line with the draft preset; the baked PNG is seen from
+Two judges look at the same pictures (`judges.py`): the oracle, which learns in DIR, and one made by hand. Sampling: DDIM
+of "broad" with classifier-free guidance under the depth ControlNet, one image a prompt; true renders of the same prompts
+say how much of it the judges could find. CSD: the real command line with the draft preset; the baked PNG is seen from
 eight fixed directions whose angles training's and synthesis' random ones never equal, whole and three times as near, as
-an artist looks at it. Two judges on the same pictures: the oracle's material and colour, and the nearest named colour
-in CIELAB over the object. The first twelve runs, unselected, are put on DIR/sheet.png.
+an artist looks at it. The first twelve runs, unselected, are put on DIR/sheet.png.
 """
 
 from __future__ import annotations
@@ -23,13 +22,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny, ControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.judges import HELD_OUT_SEED, OBJECT, Found, Judges, Wanted, held_out_images, object_masks  # noqa: E402
 from csd_addon.core.atlas import sample_bilinear  # noqa: E402
 from csd_addon.core.mesh import MeshData, Normalization  # noqa: E402
 from csd_addon.core.views import View, framing_distance  # noqa: E402
@@ -39,11 +39,10 @@ from training import dataset, oracle  # noqa: E402
 from training import meshes as training_meshes  # noqa: E402
 from training.captions import Look, random_look, random_second  # noqa: E402
 from training.evaluate import Judge, save_sheet  # noqa: E402
-from training.vocabulary import COLOR_NAMES, HELD_OUT, MATERIALS, TWO_COLORED, nearest_color  # noqa: E402
+from training.vocabulary import COLOR_NAMES, HELD_OUT, MATERIALS, TWO_COLORED  # noqa: E402
 
 TEACHER = ROOT / "csd_addon" / "teachers" / "broad"
-ORACLE_SEED, HELD_OUT_SEED, PROMPT_SEED = 500_000, 900_000, 7
-ORACLE_IMAGES, ORACLE_STEPS = 100_000, 14_000
+PROMPT_SEED = 7
 COLORS_A_MATERIAL = 3
 PROMPT_SETS = ("vocabulary", "held-out combinations")
 RENDERS_A_PROMPT = 8
@@ -82,32 +81,13 @@ VIEWS = [View(azimuth, elevation, framing_distance(WHOLE, 0.9), fov) for azimuth
 LEAST_COVERED = 0.3
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What one picture should show; color "" where the prompt leaves it to the material."""
-
-    prompt: str
-    material: str
-    color: str
-
-
-def the_oracle(work: Path) -> oracle.Oracle:
-    path = work / "oracle.safetensors"
-    if not path.exists():
-        # With the pairs that the teacher never saw: a judge that never saw a blue brick calls none one.
-        dataset.build(work / "oracle_images", ORACLE_IMAGES, ORACLE_SEED, paints=3, every_pair=True)
-        model = oracle.train_oracle(dataset.load(work / "oracle_images"), steps=ORACLE_STEPS, seed=0)
-        oracle.save(model, path)
-    dataset.build(work / "oracle_held_out", 1_500, HELD_OUT_SEED, paints=3, every_pair=True)
-    return oracle.load(path)
-
-
-def judge_the_oracle(model: oracle.Oracle, judge: Judge, data: dataset.Dataset) -> None:
-    """How often it is right on images of seeds that nothing else saw, and on what the teacher can draw of them."""
-    restored = dataclasses.replace(data, images=judge.restored(data.images))
-    for title, seen in (("as rendered", data), ("through the autoencoder", restored)):
-        heads = oracle.accuracy(model, seen)
-        print(f"the oracle, {title}: " + ", ".join(f"{name} {share:.0%}" for name, share in heads.items()), flush=True)
+def judge_the_judges(judges: Judges, teacher: Judge, data: dataset.Dataset) -> None:
+    """How often they are right on images that nothing else saw, and on what the teacher can draw of them."""
+    wanted = [Wanted("", look.material, look.first) for look in data.looks]
+    for title, images in (("as rendered", data.images), ("through the autoencoder", teacher.restored(data.images))):
+        worn = oracle.accuracy(judges.oracle, dataclasses.replace(data, images=images))["worn"]
+        shares = judges.look(images, object_masks(data)).shares(wanted)
+        print(f"the judges, {title}: {shares}, wear {worn:.0%}", flush=True)
 
 
 def the_teacher() -> tuple[Judge, ControlNetModel]:
@@ -117,7 +97,7 @@ def the_teacher() -> tuple[Judge, ControlNetModel]:
 
     judge = Judge(
         part(UNet2DConditionModel, "unet"), part(CLIPTextModel, "text_encoder"), part(CLIPTokenizer, "tokenizer"),
-        part(AutoencoderTiny, "vae"),
+        part(AutoencoderTiny, "vae"), part(DDIMScheduler, "scheduler"),
     )  # fmt: skip
     return judge, part(ControlNetModel, "controlnet_depth")
 
@@ -142,11 +122,6 @@ def wanted(color: str, material: str, rng: np.random.Generator) -> Wanted:
     return Wanted(f"{color} {words}", material, color)
 
 
-def leading_color(pixels: np.ndarray) -> str:
-    """The hand-made judge: the colour name that most of the pixels [P, 3] in 0..1 are nearest to."""
-    return COLOR_NAMES[int(np.bincount(nearest_color(pixels), minlength=len(COLOR_NAMES)).argmax())]
-
-
 def deserving(wanted: Wanted, rng: np.random.Generator, shape: str, close: bool) -> Look:
     """What an image shows that deserves the prompt: evenly lit and unworn."""
     natural = str(rng.choice(MATERIALS[wanted.material].natural)) if not wanted.color else ""
@@ -157,58 +132,40 @@ def deserving(wanted: Wanted, rng: np.random.Generator, shape: str, close: bool)
     )  # fmt: skip
 
 
-def rendered(prompts: list[Wanted]) -> np.ndarray:
-    """Images [P, 64, 64, 3] uint8 such as training shows for the prompts: what a perfect teacher would sample."""
-    rng, images = np.random.default_rng(HELD_OUT_SEED), []
+def rendered(prompts: list[Wanted]) -> tuple[np.ndarray, np.ndarray]:
+    """Images [P, 64, 64, 3] uint8 such as training shows for the prompts: what a perfect teacher would sample. And masks."""
+    rng, images, masks = np.random.default_rng(HELD_OUT_SEED), [], []
     for wanted in prompts:
         shape = training_meshes.random_shape(rng)
         buffer, view, close = dataset.visible_buffer(rng, shape)
         look = deserving(wanted, rng, shape.kind, close)
         images.append(dataset.paint_image(rng, buffer, view, look, dataset.random_fineness(rng, view, close)))
-    return np.stack(images)
+        masks.append(buffer.coverage.numpy() > 0.99)
+    return np.stack(images), np.stack(masks)
 
 
-def ceiling(judge: Judge, model: oracle.Oracle) -> None:
-    """What the oracle finds in RENDERS_A_PROMPT true images a prompt: no teacher's samples can be expected above it."""
+def ceiling(judges: Judges, teacher: Judge) -> None:
+    """What the judges find in RENDERS_A_PROMPT true images a prompt: no teacher's samples can be expected above it."""
     for title, prompts in zip(PROMPT_SETS, sampled_prompts(), strict=True):
         prompts = prompts * RENDERS_A_PROMPT
-        images = rendered(prompts)
-        for way, seen in (("as rendered", images), ("through the autoencoder", judge.restored(images))):
-            print(f"renders of the {title}, {way}: {shares(prompts, oracle.judge(model, seen))}", flush=True)
+        images, masks = rendered(prompts)
+        for way, seen in (("as rendered", images), ("through the autoencoder", teacher.restored(images))):
+            print(f"renders of the {title}, {way}: {judges.look(seen, masks).shares(prompts)}", flush=True)
 
 
-def right(prompts: list[Wanted], found: oracle.Verdict) -> tuple[np.ndarray, np.ndarray]:
-    """Whether colour and material [P] are what the prompts name; a colour that none is named is right."""
-    color = [p.color in ("", c) for p, c in zip(prompts, found.first, strict=True)]
-    return np.array(color), np.array([p.material == m for p, m in zip(prompts, found.material, strict=True)])
-
-
-def shares(prompts: list[Wanted], found: oracle.Verdict) -> str:
-    """Colour over the prompts that name one, material and both over all."""
-    named = np.array([bool(p.color) for p in prompts])
-    color, material = right(prompts, found)
-    return f"colour {color[named].mean():.0%}, material {material.mean():.0%}, both {(color & material).mean():.0%}"
-
-
-def sampling(judge: Judge, controlnet: ControlNetModel, model: oracle.Oracle, depth: np.ndarray, work: Path) -> None:
+def sampling(judges: Judges, teacher: Judge, controlnet: ControlNetModel, depth: np.ndarray, work: Path) -> None:
     for title, prompts in zip(PROMPT_SETS, sampled_prompts(), strict=True):
         conditions = depth[np.arange(len(prompts)) * 7 % len(depth)]
         texts, images = [p.prompt for p in prompts], []
         for i in range(0, len(texts), 32):
-            images.append(judge.sample(
+            images.append(teacher.sample(
                 texts[i : i + 32], guidance=GUIDANCE, controlnet=controlnet, conditions=conditions[i : i + 32],
             ))  # fmt: skip
         images = np.concatenate(images)
         save_sheet(images[: len(images) // 14 * 14], 14, work / f"sampled_{title.split()[0]}.png")
-        found = oracle.judge(model, images)
-        named = np.array([bool(p.color) for p in prompts])
-        leads = [leading_color(i[mask] / 255) for i, mask in zip(images, conditions > 20, strict=True)]
-        by_hand = np.array([p.color in ("", c) for p, c in zip(prompts, leads, strict=True)])
-        print(
-            f"sampling, {title}: {len(prompts)} prompts; {shares(prompts, found)}; "
-            f"colour by hand {by_hand[named].mean():.0%}"
-        )
-        missed = np.flatnonzero(~right(prompts, found)[1])
+        found = judges.look(images, conditions > OBJECT)
+        print(f"sampling, {title}: {len(prompts)} prompts; {found.shares(prompts)}")
+        missed = np.flatnonzero(~found.right(prompts)["material"])
         print("  materials missed: " + ", ".join(f"{prompts[i].prompt} ({found.material[i]})" for i in missed))
 
 
@@ -260,23 +217,25 @@ def write_obj(corners: np.ndarray, path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def csd(model: oracle.Oracle, work: Path, count: int, methods: list[str], names: list[str]) -> None:
+def csd(judges: Judges, work: Path, count: int, methods: list[str], names: list[str]) -> None:
     files, first = meshes(work, names), []
     for method in methods:
-        hits: dict[str, list[bool]] = {"colour": [], "by hand": [], "material": []}
+        wanted, found = [], []
         for prompt, material, color in PROMPTS[:count]:
             for name, file in files.items():
                 images, masks = pictures(textured(work, name, file, method, prompt))
-                found, leads = oracle.judge_together(model, images), leading_color(images[masks] / 255)
-                hits["material"].append(found.material[0] == material)
-                if color:
-                    hits["colour"].append(found.first[0] == color)
-                    hits["by hand"].append(leads == color)
+                wanted.append(Wanted(prompt, material, color))
+                found.append(judges.look_together(images, masks))
                 first.append(np.concatenate(list(images[:4]), axis=1))
-                seen = f"{found.first[0]} {found.material[0]}"
-                print(f"{method:16}{name:6}{prompt:26} oracle: {seen}; leads: {leads}", flush=True)
-        print(f"{method}: " + ", ".join(f"{key} {np.mean(v):.0%} of {len(v)}" for key, v in hits.items()))
+                print(f"{method:16}{name:6}{prompt:26} {found[-1]}", flush=True)
+        print(f"{method}: {together(found).shares(wanted)}, of {len(wanted)}")
     save_sheet(np.stack(first[:12]), 3, work / "sheet.png")
+
+
+def together(found: list[Found]) -> Found:
+    """Answers one after another as one."""
+    fields = [field.name for field in dataclasses.fields(Found)]
+    return Found(*([name for one in found for name in getattr(one, field)] for field in fields))
 
 
 def main() -> None:
@@ -289,15 +248,15 @@ def main() -> None:
     torch.set_num_threads(1)
     work = words.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    model = the_oracle(work)
+    judges = Judges.of(work)
     if words.csd:
-        csd(model, work, words.csd, words.methods, words.meshes)
+        csd(judges, work, words.csd, words.methods, words.meshes)
     else:
-        judge, controlnet = the_teacher()
-        data = dataset.load(work / "oracle_held_out")
-        judge_the_oracle(model, judge, data)
-        ceiling(judge, model)
-        sampling(judge, controlnet, model, data.depth, work)
+        teacher, controlnet = the_teacher()
+        data = held_out_images(work)
+        judge_the_judges(judges, teacher, data)
+        ceiling(judges, teacher)
+        sampling(judges, teacher, controlnet, data.depth, work)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
@@ -12,12 +14,12 @@ from transformers import CLIPTextModel
 from .unet import (
     REPORT_TIMES,
     DenoisingData,
-    fixed_noise,
-    loss_weights,
+    error,
+    fixed_problem,
     new_scheduler,
     noised,
     random_noise,
-    weighted_error,
+    velocity,
 )
 
 KINDS = ("depth", "canny")
@@ -45,13 +47,13 @@ class ConditionData:
 
 
 def predict(unet, controlnet, noisy, time, text, condition):
-    """The UNet's noise prediction [B, 16, 16, 16] under one ControlNet."""
+    """The UNet's prediction of v [B, 24, 16, 16] under one ControlNet."""
     down, middle = controlnet(noisy, time, text, condition, return_dict=False)
     return unet(noisy, time, text, down_block_additional_residuals=down, mid_block_additional_residual=middle).sample
 
 
 class ControlNetTask:
-    """Denoising with captions and conditions; the UNet stays frozen."""
+    """Denoising with captions and conditions; the UNet stays frozen. `sheet` writes one of samples."""
 
     def __init__(
         self,
@@ -61,19 +63,19 @@ class ControlNetTask:
         conditions: ConditionData,
         held_out: DenoisingData,
         held_out_conditions: ConditionData,
+        sheet: Callable[[ControlNetModel, Path], None],
     ) -> None:
         self.unet, self.text_encoder = unet.eval().requires_grad_(False), text_encoder
         self.data, self.conditions = data, conditions
-        self.held_out, self.held_out_conditions = held_out, held_out_conditions
+        self.held_out, self.held_out_conditions, self.draw = held_out, held_out_conditions, sheet
         self.alphas = new_scheduler().alphas_cumprod
-        self.weights = loss_weights(self.alphas)
 
     def to(self, device: str) -> None:
         self.data, self.conditions = self.data.to(device), self.conditions.to(device)
         self.held_out, self.held_out_conditions = self.held_out.to(device), self.held_out_conditions.to(device)
         self.unet.to(device)
         self.text_encoder.to(device)
-        self.alphas, self.weights = self.alphas.to(device), self.weights.to(device)
+        self.alphas = self.alphas.to(device)
         if device == "cpu":
             self.unet.set_attn_processor(AttnProcessor())  # hogwild says why
 
@@ -82,9 +84,11 @@ class ControlNetTask:
         with torch.no_grad():
             text = self.text_encoder(tokens).last_hidden_state
         time, noise = random_noise(latents, generator)
-        noisy = noised(latents, noise, self.alphas[time])
-        predicted = predict(self.unet, model, noisy, time, text, self.conditions.of(index))
-        return weighted_error(predicted, noise, self.weights[time])
+        alpha = self.alphas[time]
+        predicted = predict(
+            self.unet, model, noised(latents, noise, alpha), time, text, self.conditions.of(index)
+        )
+        return error(predicted, velocity(latents, noise, alpha))
 
     @torch.no_grad()
     def report(self, model) -> str:
@@ -96,13 +100,12 @@ class ControlNetTask:
         right = self.held_out_conditions.of(torch.arange(len(data.latents), device=data.latents.device))
         lines = []
         for time in REPORT_TIMES:
-            noise = fixed_noise(data.latents, time)
-            noisy = noised(data.latents.float(), noise, self.alphas[time].expand(len(noise)))
+            noisy, wanted = fixed_problem(data.latents, time, self.alphas)
             predictions = {
                 "right": predict(self.unet, model, noisy, time, text, right),
                 "without": self.unet(noisy, time, text).sample,
                 "wrong": predict(self.unet, model, noisy, time, text, right.roll(1, 0)),
             }
-            error = {name: (p - noise).square().mean().item() for name, p in predictions.items()}
-            lines.append(f"t{time} " + " ".join(f"{name} {value:.5f}" for name, value in error.items()))
+            errors = {name: error(p, wanted).item() for name, p in predictions.items()}
+            lines.append(f"t{time} " + " ".join(f"{name} {value:.5f}" for name, value in errors.items()))
         return " | ".join(lines)

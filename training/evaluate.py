@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny, ControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from csd_addon.worker.device import has_bfloat16
+
 from .controlnets import predict
-from .latent import encode_all
+from .latent import Inverse, encode_all
 from .text_encoder import tokenize
-from .unet import new_scheduler
 from .vocabulary import COLOR_NAMES, HELD_OUT, nearest_color
 
 PROMPTS = (
@@ -35,6 +36,7 @@ class Judge:
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
     vae: AutoencoderTiny
+    scheduler: DDIMScheduler
 
     @torch.no_grad()
     def sample(
@@ -42,25 +44,26 @@ class Judge:
         controlnet: ControlNetModel | None = None, conditions: np.ndarray | None = None,
     ) -> np.ndarray:  # fmt: skip
         """One image a prompt by DDIM with classifier-free guidance, under `controlnet` where one is given."""
-        scheduler = new_scheduler()
-        scheduler.set_timesteps(steps)
+        self.scheduler.set_timesteps(steps)
         text = self.text_encoder(tokenize(self.tokenizer, [*prompts, *[""] * len(prompts)])).last_hidden_state
-        x = torch.randn(len(prompts), 16, 16, 16, generator=torch.Generator().manual_seed(seed))
+        shape = (len(prompts), self.unet.config.in_channels, 16, 16)
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         if controlnet is not None:
             image = torch.from_numpy(conditions).float()[:, None] / 255
             image = image.expand(-1, 3, -1, -1).repeat(2, 1, 1, 1)
-        for time in scheduler.timesteps:
+        for time in self.scheduler.timesteps:
             pair = torch.cat([x, x])
-            if controlnet is None:
-                noise = self.unet(pair, time, text).sample
-            else:
-                noise = predict(self.unet, controlnet, pair, time, text, image)
-            named, empty = noise.chunk(2)
-            x = scheduler.step(empty + guidance * (named - empty), time, x).prev_sample
+            with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
+                if controlnet is None:
+                    predicted = self.unet(pair, time, text).sample
+                else:
+                    predicted = predict(self.unet, controlnet, pair, time, text, image)
+            named, empty = predicted.float().chunk(2)
+            x = self.scheduler.step(empty + guidance * (named - empty), time, x).prev_sample
         return self.decoded(x)
 
     def decoded(self, latents: torch.Tensor) -> np.ndarray:
-        images = self.vae.decode(latents / self.vae.config.scaling_factor).sample / 2 + 0.5
+        images = Inverse(self.vae)(latents) / 2 + 0.5
         return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
     @torch.no_grad()

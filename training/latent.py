@@ -1,10 +1,12 @@
 """The latent space: an AutoencoderTiny whose encoder is an exactly linear 4 x 4 patch projection.
 
-A 64 px image becomes 16 x 16 patches of 48 numbers, projected on their 16 main axes; each coefficient is
+A 64 px image becomes 16 x 16 patches of 48 numbers, projected on their 24 main axes; each coefficient is
 divided by the square root of its standard deviation (half whitening), and all of them together have unit
 variance. With no blocks the diffusers encoder is four convolutions without activation: copy, two strided
-ones that unshuffle pixels, and the projection. The decoder is learned. latents = encode(image in [-1,
-1]).latents * scaling_factor.
+ones that unshuffle pixels, and the projection. latents = encode(image in [-1, 1]).latents * scaling_factor.
+
+The way back is `Inverse`, as synthesis goes it. The diffusers decoder is learned too, for programs that know no other way; it
+repeats each number to make an image larger, so that what is alike in neighbouring patches blurs.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderTiny
 
-CHANNELS, PATCH = 16, 4
+CHANNELS, PATCH = 24, 4
 SCALING = 4.0
 _INNER = 3 * PATCH * PATCH
 
@@ -26,7 +28,7 @@ def patches(images: torch.Tensor) -> torch.Tensor:
 
 
 def projection(images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Matrix [16, 48] and offset [16] taking patches of images in [0, 1] to unit-variance latents; from uint8
+    """Matrix [24, 48] and offset [24] taking patches of images in [0, 1] to unit-variance latents; from uint8
     images.
     """
     x = patches(torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255)
@@ -73,13 +75,32 @@ def new_autoencoder(matrix: torch.Tensor, offset: torch.Tensor) -> AutoencoderTi
 
 @torch.no_grad()
 def encode_all(model: AutoencoderTiny, images: np.ndarray, device: str = "cpu") -> torch.Tensor:
-    """Latents [N, 16, 16, 16] float16 on the CPU of uint8 images [N, 64, 64, 3], computed on `device`."""
+    """Latents [N, 24, 16, 16] float16 on the CPU of uint8 images [N, 64, 64, 3], computed on `device`."""
     parts = []
     model.to(device)
     for i in range(0, len(images), 256):
         x = torch.from_numpy(images[i : i + 256]).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
         parts.append((model.encode(x).latents * model.config.scaling_factor).half().cpu().contiguous())
     return torch.cat(parts)
+
+
+class Inverse:
+    """Images of latents: of all images that an encoder made of patches would take to them, the one nearest to gray."""
+
+    def __init__(self, model: AutoencoderTiny) -> None:
+        single = torch.eye(_INNER).reshape(_INNER, PATCH, PATCH, 3).permute(0, 3, 1, 2)
+        with torch.no_grad():
+            shifted = model.encode(torch.cat([torch.zeros_like(single[:1]), single])).latents.flatten(1)
+        shifted = shifted * model.config.scaling_factor
+        self.offset = shifted[0]
+        self.matrix = torch.linalg.pinv((shifted[1:] - shifted[0]).double()).float()
+
+    def __call__(self, latents: torch.Tensor) -> torch.Tensor:
+        """[N, C, h, w] to [N, 3, 4h, 4w] in [-1, 1], but for what the latents ask beyond it."""
+        n, _, height, width = latents.shape
+        x = (latents.permute(0, 2, 3, 1) - self.offset) @ self.matrix
+        x = x.reshape(n, height, width, PATCH, PATCH, 3).permute(0, 5, 1, 3, 2, 4)
+        return x.reshape(n, 3, height * PATCH, width * PATCH)
 
 
 def train_decoder(model: AutoencoderTiny, images: np.ndarray, *, steps: int, seed: int) -> None:

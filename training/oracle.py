@@ -15,9 +15,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from csd_addon.worker.device import has_bfloat16
+
 from .captions import Look
 from .dataset import Dataset
-from .hogwild import contiguous, has_bfloat16, write
+from .hogwild import contiguous, write
 from .vocabulary import COLOR_NAMES, MATERIAL_NAMES, WEAR_NAMES
 
 HEADS = {"material": MATERIAL_NAMES, "first": COLOR_NAMES, "worn": WEAR_NAMES}

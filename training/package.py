@@ -11,16 +11,23 @@ from pathlib import Path
 
 import numpy as np
 from diffusers import AutoencoderTiny
+from torch import nn
 
 from .captions import caption, random_look
 from .vocabulary import COLOR_NAMES, MATERIALS, RELATED, SHAPES, SYNONYMS, WEAR
+
+# A file of weights; a model that is larger lies in several.
+LARGEST_FILE = "14MB"
 
 
 def write_part(model, folder: Path) -> None:
     """Save one model or scheduler aside, clean its configuration, and put it in place of the old one."""
     aside = folder.with_name(folder.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
-    (model.half() if hasattr(model, "half") else model).save_pretrained(aside)
+    if isinstance(model, nn.Module):
+        model.half().save_pretrained(aside, max_shard_size=LARGEST_FILE)
+    else:
+        model.save_pretrained(aside)
     for path in aside.glob("*config.json"):
         config = json.loads(path.read_text())
         config = {k: v for k, v in config.items() if not k.endswith("name_or_path")}

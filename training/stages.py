@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +36,12 @@ class Sizes:
     decoder_steps: int
     unet_steps: int
     controlnet_steps: int
-    batch: int = 16
+    batch: int = 32
 
 
-FULL = Sizes(60_000, 2_000, 4, 1_500, 800, 24_000, 2_400)
+FULL = Sizes(84_000, 2_000, 4, 1_500, 800, 9_500, 1_200)
 # On from the weights of a teacher that is there.
-CONTINUED = Sizes(48_000, 2_000, 4, 1_100, 300, 14_500, 700)
+CONTINUED = Sizes(84_000, 2_000, 4, 1_100, 300, 8_000, 800)
 # One GPU, from nothing or on from a teacher; the machine that has one makes the images with all its cores.
 ACCELERATED = Sizes(240_000, 2_000, 4, 1_500, 800, 20_000, 3_000, batch=512)
 SMOKE = Sizes(60, 10, 1, 3, 3, 3, 2)
@@ -49,7 +51,7 @@ SEED = 1000
 @dataclass(frozen=True)
 class Workplace:
     """work: data and checkpoints. output: the finished teacher. start: a teacher whose weights training goes on from;
-    None: from nothing.
+    None: from nothing. compiled: whether torch compiles the networks that learn.
     """
 
     work: Path
@@ -59,13 +61,14 @@ class Workplace:
     start: Path | None = None
     device: str = "cpu"
     controlnets_only: bool = False
+    compiled: bool = False
 
     def tokenizer(self) -> CLIPTokenizer:
         return CLIPTokenizer.from_pretrained(self.work / "tokenizer", local_files_only=True)
 
     def text_encoder(self) -> CLIPTextModel:
         model = CLIPTextModel.from_pretrained(self.work / "text_encoder", local_files_only=True)
-        return model.eval().requires_grad_(False)
+        return model.float().eval().requires_grad_(False)
 
     def autoencoder(self) -> AutoencoderTiny:
         return AutoencoderTiny.from_pretrained(self.work / "vae", local_files_only=True)
@@ -86,6 +89,17 @@ class Workplace:
         model.load_state_dict(load_file(self.run("unet", self.sizes.unet_steps).result))
         return model.eval()
 
+    def judge(self, unet: UNet2DConditionModel) -> Judge:
+        return Judge(unet, self.text_encoder(), self.tokenizer(), self.autoencoder(), new_scheduler())
+
+    def draw_prompts(self, unet: UNet2DConditionModel, path: Path) -> None:
+        self.judge(deepcopy(unet).cpu()).sheet_of_prompts(path)
+
+    def draw_conditions(self, kind: str, controlnet: ControlNetModel, path: Path) -> None:
+        conditions = getattr(dataset.load(self.work / "held_out"), kind)
+        judge = self.judge(self.averaged_unet())
+        judge.sheet_of_conditions(deepcopy(controlnet).cpu(), conditions[:240:20], path)
+
     def started(self, kind: type, part: str):
         """One part of the teacher that training starts from, in float32."""
         return kind.from_pretrained(self.start / part, local_files_only=True).float()
@@ -93,7 +107,7 @@ class Workplace:
     def run(self, name: str, steps: int, **fields) -> Run:
         return Run(
             name, self.work / name, steps, batch=self.sizes.batch, processes=self.processes, seed=SEED,
-            device=self.device, **fields,
+            device=self.device, compiled=self.compiled, **fields,
         )  # fmt: skip
 
 
@@ -175,7 +189,10 @@ def unet(place: Workplace) -> None:
         write(place.started(UNet2DConditionModel, "unet").state_dict(), run.result)
         run.marker.touch()
     else:
-        task = UNetTask(place.denoising_data("images"), place.denoising_data("held_out", 48), place.text_encoder())
+        task = UNetTask(
+            place.denoising_data("images"), place.denoising_data("held_out", 48), place.text_encoder(),
+            place.draw_prompts,
+        )  # fmt: skip
         train(place.started(UNet2DConditionModel, "unet") if place.start else new_unet(SEED), task, run)
 
 
@@ -196,6 +213,7 @@ def train_controlnet(place: Workplace, kind: str) -> None:
         model, place.text_encoder(),
         place.denoising_data("images"), place.condition_data("images", kind),
         place.denoising_data("held_out", 48), place.condition_data("held_out", kind, 48),
+        partial(place.draw_conditions, kind),
     )  # fmt: skip
     train(first_controlnet(place, kind, model), task, run)
 
@@ -227,15 +245,14 @@ def evaluate(place: Workplace) -> None:
     """Print figures of the model as trained and write sheets of samples beside the checkpoints."""
     if place.sizes is SMOKE:
         return
-    judge = Judge(place.averaged_unet(), place.text_encoder(), place.tokenizer(), place.autoencoder())
+    judge = place.judge(place.averaged_unet())
     judge.sheet_of_prompts(place.work / "samples.png")
-    held_out = dataset.load(place.work / "held_out")
     for kind in KINDS:
         controlnet = new_controlnet(judge.unet)
         controlnet.load_state_dict(load_file(place.run(kind, place.sizes.controlnet_steps).result))
-        judge.sheet_of_conditions(controlnet, getattr(held_out, kind)[:240:20], place.work / f"{kind}.png")
+        place.draw_conditions(kind, controlnet, place.work / f"{kind}.png")
         if kind == "depth":
-            judge.count_named_colors(controlnet, held_out.depth)
+            judge.count_named_colors(controlnet, dataset.load(place.work / "held_out").depth)
 
 
 ORDER = (images, text, latent, decoder, unet, depth, canny, package, evaluate)

@@ -1,12 +1,16 @@
-"""The denoiser: a small text-conditioned UNet2DConditionModel on 16 x 16 x 16 latents, epsilon prediction.
+"""The denoiser: a small text-conditioned UNet2DConditionModel on 16 x 16 x 24 latents, v prediction.
 
-Besides cross-attention it sees the pooled text beside the time step (addition_embed_type "text"). Losses are
-weighted by min((SNR + 1) / SNR, 25), and the three latent channels with the most variance count three times.
+Besides cross-attention it sees the pooled text beside the time step (addition_embed_type "text"), and both scale and
+shift its features. With v = sqrt(abar) eps - sqrt(1 - abar) x the plain squared error is that of eps weighted by
+(SNR + 1) / SNR. Noise ends at abar = 2.4e-4: at SD's 4.7e-3 the mean colour of an image still shows through the
+noise, so that pure noise, from which sampling starts, is read as gray.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
@@ -21,38 +25,36 @@ REPORT_TIMES = (200, 400, 600, 800, 950)
 
 def new_scheduler() -> DDIMScheduler:
     return DDIMScheduler(
-        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
-        prediction_type="epsilon", clip_sample=False, set_alpha_to_one=False, steps_offset=1,
+        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.02, beta_schedule="scaled_linear",
+        prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False, steps_offset=1,
+        timestep_spacing="trailing",  # So that sampling starts where nothing but noise is.
     )  # fmt: skip
 
 
 def new_unet(seed: int) -> UNet2DConditionModel:
     torch.manual_seed(seed)
     return UNet2DConditionModel(
-        sample_size=16, in_channels=CHANNELS, out_channels=CHANNELS, block_out_channels=(64, 128),
+        sample_size=16, in_channels=CHANNELS, out_channels=CHANNELS, block_out_channels=(96, 192),
         layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D",) * 2, up_block_types=("CrossAttnUpBlock2D",) * 2,
-        cross_attention_dim=WIDTH, attention_head_dim=(2, 4), norm_num_groups=16,
-        addition_embed_type="text", addition_embed_type_num_heads=4,
+        cross_attention_dim=WIDTH, attention_head_dim=(3, 6), norm_num_groups=16,
+        addition_embed_type="text", addition_embed_type_num_heads=4, resnet_time_scale_shift="scale_shift",
     )  # fmt: skip
 
 
-def loss_weights(alphas: torch.Tensor) -> torch.Tensor:
-    """Weight [1000] of each time step from its cumulative alpha: (SNR + 1) / SNR = 1 / alpha, at most 25."""
-    return (1 / alphas).clamp(max=25)
+def velocity(latents: torch.Tensor, noise: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """What the model predicts: sqrt(alpha) noise - sqrt(1 - alpha) latents; alpha [B] is the cumulative one."""
+    alpha = alpha[:, None, None, None]
+    return alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
 
 
-def weighted_error(predicted: torch.Tensor, noise: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Mean weighted squared error; predicted, noise [B, 16, 16, 16], weight [B]."""
-    channel = torch.ones(CHANNELS, device=noise.device)
-    channel[:3] = 3
-    error = ((predicted - noise).square() * (channel / channel.mean())[:, None, None]).mean(dim=(1, 2, 3))
-    return (error * weight).mean()
+def error(predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    return (predicted.float() - wanted).square().mean()
 
 
 @dataclass
 class DenoisingData:
-    """latents [N, 16, 16, 16] float16; tokens [N, K, 32] int16, K captions an image; empty [32], no words."""
+    """latents [N, 24, 16, 16] float16; tokens [N, K, 32] int16, K captions an image; empty [32], no words."""
 
     latents: torch.Tensor
     tokens: torch.Tensor
@@ -72,25 +74,27 @@ class DenoisingData:
 
 
 class UNetTask:
-    """Denoising with captions; `held_out` is a small DenoisingData for the report."""
+    """Denoising with captions; `held_out` is a small DenoisingData for the report, `sheet` writes one of samples."""
 
-    def __init__(self, data: DenoisingData, held_out: DenoisingData, text_encoder: CLIPTextModel) -> None:
-        self.data, self.held_out, self.text_encoder = data, held_out, text_encoder
+    def __init__(
+        self, data: DenoisingData, held_out: DenoisingData, text_encoder: CLIPTextModel,
+        sheet: Callable[[UNet2DConditionModel, Path], None],
+    ) -> None:  # fmt: skip
+        self.data, self.held_out, self.text_encoder, self.draw = data, held_out, text_encoder, sheet
         self.alphas = new_scheduler().alphas_cumprod
-        self.weights = loss_weights(self.alphas)
 
     def to(self, device: str) -> None:
         self.data, self.held_out = self.data.to(device), self.held_out.to(device)
         self.text_encoder.to(device)
-        self.alphas, self.weights = self.alphas.to(device), self.weights.to(device)
+        self.alphas = self.alphas.to(device)
 
     def loss(self, model, batch: int, generator: torch.Generator) -> torch.Tensor:
         _, latents, tokens = self.data.draw(batch, generator)
         with torch.no_grad():
             text = self.text_encoder(tokens).last_hidden_state
         time, noise = random_noise(latents, generator)
-        noisy = noised(latents, noise, self.alphas[time])
-        return weighted_error(model(noisy, time, text).sample, noise, self.weights[time])
+        alpha = self.alphas[time]
+        return error(model(noised(latents, noise, alpha), time, text).sample, velocity(latents, noise, alpha))
 
     @torch.no_grad()
     def report(self, model) -> str:
@@ -101,10 +105,9 @@ class UNetTask:
         texts["empty"] = self.text_encoder(data.empty.long()[None]).last_hidden_state.expand_as(right)
         lines = []
         for time in REPORT_TIMES:
-            noise = fixed_noise(data.latents, time)
-            noisy = noised(data.latents.float(), noise, self.alphas[time].expand(len(noise)))
-            error = {k: (model(noisy, time, t).sample - noise).square().mean().item() for k, t in texts.items()}
-            lines.append(f"t{time} " + " ".join(f"{k} {v:.5f}" for k, v in error.items()))
+            noisy, wanted = fixed_problem(data.latents, time, self.alphas)
+            errors = {k: error(model(noisy, time, t).sample, wanted).item() for k, t in texts.items()}
+            lines.append(f"t{time} " + " ".join(f"{k} {v:.5f}" for k, v in errors.items()))
         return " | ".join(lines)
 
 
@@ -117,9 +120,13 @@ def random_noise(latents: torch.Tensor, generator: torch.Generator) -> tuple[tor
     return time, torch.randn(latents.shape, generator=generator, device=device)
 
 
-def fixed_noise(latents: torch.Tensor, seed: int) -> torch.Tensor:
-    """The same noise on every device."""
-    return torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)).to(latents.device)
+def fixed_problem(
+    latents: torch.Tensor, time: int, alphas: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`latents` at one time step with noise that is the same on every device, and what should be predicted."""
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(time)).to(latents.device)
+    alpha = alphas[time].expand(len(noise))
+    return noised(latents.float(), noise, alpha), velocity(latents.float(), noise, alpha)
 
 
 def noised(latents: torch.Tensor, noise: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:

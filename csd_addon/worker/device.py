@@ -22,10 +22,25 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:
-    """The teacher's arithmetic: bfloat16 on GPUs that have it, float16 on other CUDA GPUs, else float32."""
+    """A teacher's arithmetic: bfloat16 on GPUs that have it, float16 on other CUDA GPUs, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return torch.float32
+
+
+def choose_noise_dtype(device: torch.device, dtype: torch.dtype, prediction: str) -> torch.dtype:
+    """The arithmetic of the networks that predict noise, where the rest of a teacher computes in ``dtype``.
+
+    bfloat16 on a CPU that multiplies it itself: the networks are three times as fast. Only for v: what rounding does to
+    eps is magnified by sqrt((1 - abar) / abar) on its way to a clean image, what it does to v is not.
+    """
+    return torch.bfloat16 if device.type == "cpu" and prediction == "v_prediction" and has_bfloat16() else dtype
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine's CPU multiplies bfloat16 numbers itself."""
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def peak_memory_mb(device: torch.device) -> float:

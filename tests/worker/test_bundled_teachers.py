@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,12 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from csd_addon.core.edit import resolve_edit
 from csd_addon.core.recipe import at
 from csd_addon.core.settings import JobSettings
+from csd_addon.worker.guidance.teacher import to_noise
 from training import stages
 from training.captions import caption
 from training.controlnets import predict
 from training.dataset import Dataset, generate
-from training.latent import patches
+from training.latent import Inverse, patches
 from training.text_encoder import inherit, new_model, tokenize
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +59,7 @@ def held_out() -> Dataset:
 
 @pytest.fixture(scope="module")
 def latents(held_out: Dataset) -> torch.Tensor:
-    """[48, 16, 16, 16], as the teacher's encoder makes them."""
+    """[48, 24, 16, 16], as the teacher's encoder makes them."""
     vae = part(AutoencoderTiny, "vae")
     images = torch.from_numpy(held_out.images).permute(0, 3, 1, 2).float() / 127.5 - 1
     return vae.encode(images).latents * vae.config.scaling_factor
@@ -76,11 +78,26 @@ def unet() -> UNet2DConditionModel:
     return part(UNet2DConditionModel, "unet")
 
 
-def noised(latents: torch.Tensor, time: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise and noised latents at one step of the teacher's own scheduler."""
-    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(time))
-    scheduler = part(DDPMScheduler, "scheduler")
-    return noise, scheduler.add_noise(latents, noise, torch.full((len(latents),), time))
+@dataclass(frozen=True)
+class Problem:
+    """``noisy`` latents at step ``time`` of the teacher's own scheduler, and the noise in them."""
+
+    scheduler: DDPMScheduler
+    time: int
+    noisy: torch.Tensor
+    noise: torch.Tensor
+
+    @classmethod
+    def of(cls, latents: torch.Tensor, time: int) -> Problem:
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(time))
+        scheduler = part(DDPMScheduler, "scheduler")
+        return cls(scheduler, time, scheduler.add_noise(latents, noise, torch.full((len(latents),), time)), noise)
+
+    def loss(self, output: torch.Tensor) -> float:
+        """Mean squared error of the noise that the model's ``output`` stands for."""
+        abar = self.scheduler.alphas_cumprod[self.time].expand(len(output))
+        guess = to_noise(output, self.noisy, abar, self.scheduler.config.prediction_type)
+        return float((guess - self.noise).square().mean())
 
 
 @pytest.mark.parametrize("name", ["mini", "broad"])
@@ -88,8 +105,8 @@ def test_files_are_small_and_free_of_local_paths(name):
     files = [path for path in (TEACHERS / name).rglob("*") if path.is_file()]
     total = sum(path.stat().st_size for path in files)
     largest = max(path.stat().st_size for path in files)
-    print(f"{len(files)} files, {total / 1e6:.1f} MB (< 30), largest {largest / 1e6:.1f} MB (< 16)")
-    assert total < 30e6
+    print(f"{len(files)} files, {total / 1e6:.1f} MB (< 60), largest {largest / 1e6:.1f} MB (< 16)")
+    assert total < 60e6
     assert largest < 16e6
     for path in files:
         assert path.suffix in (".json", ".safetensors", ".txt", ".md"), path
@@ -98,14 +115,15 @@ def test_files_are_small_and_free_of_local_paths(name):
 
 
 @pytest.mark.parametrize("name", ["mini", "broad"])
-def test_every_part_loads_and_predicts_finite_noise(name):
+def test_every_part_loads_and_predicts_finite_numbers(name):
     folder = TEACHERS / name
     text = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True).float()
     tokens = tokenize(CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True), ["red brick"])
     embedded = text(tokens).last_hidden_state
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", local_files_only=True).float()
-    noise = unet(torch.randn(1, 16, 16, 16, generator=torch.Generator().manual_seed(0)), 500, embedded).sample
-    assert noise.isfinite().all() and 0.3 < float(noise.std()) < 3
+    latents = torch.randn(1, unet.config.in_channels, 16, 16, generator=torch.Generator().manual_seed(0))
+    output = unet(latents, 500, embedded).sample
+    assert output.isfinite().all() and 0.3 < float(output.std()) < 3
     for kind in ("depth", "canny"):
         ControlNetModel.from_pretrained(folder / f"controlnet_{kind}", local_files_only=True)
 
@@ -136,22 +154,35 @@ def test_encoder_is_linear_and_local():
     assert patches(a).shape == (1, 48, 16, 16)
 
 
-def test_decoder_restores_held_out_images(held_out, latents):
+def psnr(images: torch.Tensor, wanted: np.ndarray) -> float:
+    """Of images (N, 3, 64, 64) in [-1, 1]."""
+    return float(-10 * torch.log10((images / 2 + 0.5 - torch.from_numpy(wanted).permute(0, 3, 1, 2) / 255).square().mean()))
+
+
+def test_images_come_back_from_latents(held_out, latents):
+    """By the way that synthesis goes, and roughly by the decoder that other programs go by."""
     vae = part(AutoencoderTiny, "vae")
-    decoded = vae.decode(latents / vae.config.scaling_factor).sample / 2 + 0.5
-    images = torch.from_numpy(held_out.images).permute(0, 3, 1, 2).float() / 255
-    psnr = float(-10 * torch.log10((decoded - images).square().mean()))
-    print(f"reconstruction {psnr:.1f} dB (at least 22)")
-    assert psnr > 22
+    inverse = psnr(Inverse(vae)(latents), held_out.images)
+    decoder = psnr(vae.decode(latents / vae.config.scaling_factor).sample, held_out.images)
+    print(f"inverse of the encoder {inverse:.1f} dB (at least 33), decoder {decoder:.1f} dB (at least 22)")
+    assert inverse > 33 and decoder > 22
+
+
+def test_the_inverse_goes_back_to_the_same_latents(latents):
+    vae = part(AutoencoderTiny, "vae")
+    again = vae.encode(Inverse(vae)(latents)).latents * vae.config.scaling_factor
+    gap = float((again - latents).abs().max())
+    print(f"largest difference {gap:.1e} (allowed 1e-3)")
+    assert gap < 1e-3
 
 
 def test_right_captions_lower_the_loss(unet, latents, text):
     """Between t = 600 and 800, where CSD decides on colour and material."""
     losses = {"right": 0.0, "wrong": 0.0}
     for time in TIMES:
-        noise, noisy = noised(latents, time)
+        problem = Problem.of(latents, time)
         for name, condition in (("right", text), ("wrong", text.roll(1, 0))):
-            losses[name] += float((unet(noisy, time, condition).sample - noise).square().mean()) / len(TIMES)
+            losses[name] += problem.loss(unet(problem.noisy, time, condition).sample) / len(TIMES)
     print(f"held-out loss, right caption {losses['right']:.5f}, another image's {losses['wrong']:.5f}")
     assert losses["right"] < 0.97 * losses["wrong"]
 
@@ -163,14 +194,14 @@ def test_right_conditions_lower_the_loss(unet, latents, text, held_out, kind):
     images = images.expand(-1, 3, -1, -1).contiguous()
     losses = {"right": 0.0, "without": 0.0, "wrong": 0.0}
     for time in TIMES:
-        noise, noisy = noised(latents, time)
+        problem = Problem.of(latents, time)
         predictions = {
-            "right": predict(unet, controlnet, noisy, time, text, images),
-            "without": unet(noisy, time, text).sample,
-            "wrong": predict(unet, controlnet, noisy, time, text, images.roll(1, 0)),
+            "right": predict(unet, controlnet, problem.noisy, time, text, images),
+            "without": unet(problem.noisy, time, text).sample,
+            "wrong": predict(unet, controlnet, problem.noisy, time, text, images.roll(1, 0)),
         }
         for name, predicted in predictions.items():
-            losses[name] += float((predicted - noise).square().mean()) / len(TIMES)
+            losses[name] += problem.loss(predicted) / len(TIMES)
     print(f"held-out loss with {kind}: " + ", ".join(f"{name} {value:.5f}" for name, value in losses.items()))
     assert losses["right"] < losses["without"] < losses["wrong"]
 

@@ -11,8 +11,11 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from csd_addon.worker import device
 from csd_addon.worker.control import JobFailure
+from csd_addon.worker.device import choose_noise_dtype
 from csd_addon.worker.guidance.preferences import read_preferences
+from csd_addon.worker.guidance.score import add_noise
 from csd_addon.worker.guidance.teacher import DiffusionTeacher, to_noise
 
 MINI_TOKENIZER = Path(__file__).parents[2] / "csd_addon" / "teachers" / "mini" / "tokenizer"
@@ -143,8 +146,9 @@ def test_a_teacher_like_stable_diffusion_21(tmp_path: Path) -> None:
     x, prompts = teacher.encode(images), teacher.embed(["red brick", ""])
     assert prompts.shape[2] == 1024
     eps = teacher.predict_noise(x, t, prompts, conditions, [1.0, 1.0])
-    v = teacher._unet(x, t, encoder_hidden_states=prompts, **teacher._control(
-        x, t, prompts, conditions, [1.0, 1.0], repeat=1)).sample  # fmt: skip
+    rounded, words = x.to(teacher.noise_dtype), prompts.to(teacher.noise_dtype)
+    v = teacher._unet(rounded, t, encoder_hidden_states=words, **teacher._control(
+        rounded, t, words, conditions, [1.0, 1.0], repeat=1)).sample.float()  # fmt: skip
     abar = teacher.alphas_cumprod[t].reshape(-1, 1, 1, 1)
     error = float((eps - abar.sqrt() * v - (1 - abar).sqrt() * x).abs().max())
     print(f"{prompts.shape} words; eps from v: {error:.1e}, tolerance 1e-6")
@@ -222,3 +226,29 @@ def test_half_precision_files_alone_are_found(tmp_path: Path) -> None:
         for path in (root / part).glob("*.safetensors"):
             path.rename(path.with_name(path.name.replace(".safetensors", ".fp16.safetensors")))
     assert load(root).conditions == ()
+
+
+def test_a_cpu_that_can_rounds_what_predicts_v_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    half, single = torch.bfloat16, torch.float32
+    for able in (True, False):
+        monkeypatch.setattr(device, "has_bfloat16", lambda able=able: able)
+        assert choose_noise_dtype(CPU, single, "v_prediction") == (half if able else single)
+        assert choose_noise_dtype(CPU, single, "epsilon") == single
+        assert choose_noise_dtype(torch.device("cuda"), torch.float16, "v_prediction") == torch.float16
+
+
+def test_a_rounded_teacher_says_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of `broad`, at the noisiest step and at a quiet one: the error of the clean image that eps stands for."""
+    broad, found = MINI_TOKENIZER.parents[1] / "broad", []
+    for able in (True, False):
+        monkeypatch.setattr(device, "has_bfloat16", lambda able=able: able)
+        teacher = load(broad)
+        images, _, conditions = inputs()
+        x, t = teacher.encode(images), torch.tensor([999, 200])
+        x_t = add_noise(x, torch.randn(x.shape, generator=torch.Generator().manual_seed(4)), teacher.alphas_cumprod[t])
+        eps = teacher.predict_noise(x_t, t, teacher.embed(["red brick", "moss"]), conditions, [1.0, 0.0])
+        abar = teacher.alphas_cumprod[t].reshape(-1, 1, 1, 1)
+        found.append((x_t - (1 - abar).sqrt() * eps) / abar.sqrt())
+    error = (found[0] - found[1]).square().mean(dim=(1, 2, 3)).sqrt()
+    print(f"RMS difference of the clean images {error.tolist()} of 1, at most 0.01; not the same bits")
+    assert error.max() < 0.01 and error.min() > 0

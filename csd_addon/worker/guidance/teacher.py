@@ -7,7 +7,8 @@ model without a VAE). Whatever the model predicts is converted to eps here and n
     v:    eps = sqrt(abar) v + sqrt(1 - abar) x_t
     x0:   eps = (x_t - sqrt(abar) x0) / sqrt(1 - abar)
 
-Networks compute in ``dtype``, everything that they give back is float32. ``plan`` says in what pieces they work.
+Networks compute in ``dtype``, those that predict noise in ``noise_dtype``; everything that they give back is float32.
+``plan`` says in what pieces they work.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 
 from ..control import JobFailure
+from ..device import choose_noise_dtype
 from ..memory import Need, Plan
 from . import lora
 from .loading import Networks, load_networks
@@ -59,10 +61,14 @@ class DiffusionTeacher:
     def _take(self, networks: Networks, root: Path, device: torch.device, dtype: torch.dtype) -> None:
         self.root, self.device, self.dtype = root, device, dtype
         self.prediction: str = networks.scheduler.config.prediction_type
+        self.noise_dtype = choose_noise_dtype(device, dtype, self.prediction)
         self.alphas_cumprod = networks.scheduler.alphas_cumprod.to(device, torch.float32)
         self.tokenizer = networks.tokenizer
         self._text, self._unet, self._vae = map(self._placed, (networks.text_encoder, networks.unet, networks.vae))
         self._controlnets = [self._placed(networks.controlnets[name]) for name in networks.controlnets]
+        for network in (self._unet, *self._controlnets):
+            # diffusers' own ``to`` warns that such a cast may be wrong, whatever the network.
+            torch.nn.Module.to(network, self.noise_dtype)
         self.conditions: tuple[str, ...] = tuple(networks.controlnets)
 
     def _placed(self, network: Any) -> Any:
@@ -159,11 +165,12 @@ class DiffusionTeacher:
             # The first row's samples alone go through the ControlNets where the rows share their answer.
             controlled = first if shared_rows > 1 else index
             residuals = self._control(
-                x_t[controlled].to(self.dtype), t[controlled], prompts[controlled],
+                x_t[controlled].to(self.noise_dtype), t[controlled], prompts[controlled].to(self.noise_dtype),
                 [image[controlled] for image in conditions], scales, repeat=shared_rows,
             )  # fmt: skip
             output = self._unet(
-                x.to(self.dtype), t[index], encoder_hidden_states=prompts[index], return_dict=False, **residuals
+                x.to(self.noise_dtype), t[index], encoder_hidden_states=prompts[index].to(self.noise_dtype),
+                return_dict=False, **residuals,
             )[0]
             noise[index] = to_noise(output.float(), x.float(), abar, self.prediction)
         return noise
@@ -179,7 +186,7 @@ class DiffusionTeacher:
             if scale == 0:
                 continue
             d, m = net(
-                x, t, encoder_hidden_states=prompts, controlnet_cond=image.to(self.dtype),
+                x, t, encoder_hidden_states=prompts, controlnet_cond=image.to(self.noise_dtype),
                 conditioning_scale=scale, return_dict=False,
             )  # fmt: skip
             down = list(d) if down is None else [a + b for a, b in zip(down, d, strict=True)]
