@@ -4,11 +4,11 @@
     python benchmarks/teacher_suite.py --work DIR --csd 24         and CSD: 24 prompts on 3 meshes, every method
     python benchmarks/teacher_suite.py --work DIR --csd 4 --methods csd "sds 7.5" --meshes spot
 
-Two judges look at the same pictures (`judges.py`): the oracle, which learns in DIR, and one made by hand. Sampling: DDIM
-of "broad" with classifier-free guidance under the depth ControlNet, one image a prompt; true renders of the same prompts
-say how much of it the judges could find. CSD: the real command line with the draft preset; the baked PNG is seen from
-eight fixed directions whose angles training's and synthesis' random ones never equal, whole and three times as near, as
-an artist looks at it. The first twelve runs, unselected, are put on DIR/sheet.png.
+Two judges look at the same pictures (`judges.py`): the oracle, which learns in DIR, and one made by hand. Sampling:
+DDIM of "broad" with classifier-free guidance under the depth ControlNet, one image a prompt; true renders of the same
+prompts say how much of it the judges could find. CSD: the real command line with the draft preset; the baked PNG is
+seen from eight fixed directions whose angles training's and synthesis' random ones never equal, whole and three times
+as near, as an artist looks at it. The first twelve runs, unselected, are put on DIR/sheet.png.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import argparse
 import dataclasses
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +132,9 @@ def deserving(wanted: Wanted, rng: np.random.Generator, shape: str, close: bool)
 
 
 def rendered(prompts: list[Wanted]) -> tuple[np.ndarray, np.ndarray]:
-    """Images [P, 64, 64, 3] uint8 such as training shows for the prompts: what a perfect teacher would sample. And masks."""
+    """Images [P, 64, 64, 3] uint8 such as training shows for the prompts, and masks: what a perfect teacher would
+    sample.
+    """
     rng, images, masks = np.random.default_rng(HELD_OUT_SEED), [], []
     for wanted in prompts:
         shape = training_meshes.random_shape(rng)

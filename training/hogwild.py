@@ -28,7 +28,6 @@ from torch import nn
 
 from csd_addon.worker.device import has_bfloat16
 
-
 # The layers that read and write what is not the network's own.
 ENDS = ("conv_in", "conv_out", "controlnet_cond_embedding")
 
@@ -53,7 +52,7 @@ class Task(Protocol):
 class Run:
     """folder: where the checkpoints lie. steps: of all processes together; those between two reports, checkpoints and
     sheets of samples are those of one. average: decay of the moving
-    average. device: "cpu", or "cuda" for one process there. compiled: by torch's compiler, which takes minutes at first.
+    average. device: "cpu", or "cuda" for one process there. compiled: by torch's compiler, which takes minutes first.
     """
 
     name: str
@@ -141,7 +140,7 @@ def worker(rank: int, model: nn.Module, task: Task, run: Run, counter) -> None:
 
 
 class Learner:
-    """The two optimisers of a model's parameters, with one learning rate for both. The model lies with its channels last.
+    """The two optimisers of a model's parameters, with one learning rate for both. Its channels lie last.
 
     Muon makes the update of a matrix orthogonal, so that rare directions are learned as fast as common ones; its
     steps are scaled to AdamW's size. It takes matrices alone, so it is given views of the convolutions' weights.
@@ -152,7 +151,7 @@ class Learner:
         inner = {name for name, p in named if p.ndim > 1 and not name.startswith(ENDS)}
         self.matrices = [(p, nn.Parameter(as_matrix(p.detach()))) for name, p in named if name in inner]
         if any(p.data_ptr() != matrix.data_ptr() for p, matrix in self.matrices):
-            raise ValueError("A weight does not lie with its channels last: its matrix is a copy, which trains nothing.")
+            raise ValueError("A weight does not lie with its channels last: its matrix is a copy and trains nothing.")
         others = [p for name, p in named if name not in inner]
         flat = [matrix for _, matrix in self.matrices]
         muon = torch.optim.Muon(flat, lr=rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw") if flat else None
@@ -192,7 +191,7 @@ class Learner:
 
 
 def as_matrix(weight: torch.Tensor) -> torch.Tensor:
-    """[O, N], or [O, I, h, w] with the channels last as [O, h w I]; shares the weight's memory if that is how it lies."""
+    """[O, N], or [O, I, h, w] with the channels last as [O, h w I]; shares the memory if that is how it lies."""
     return weight if weight.ndim == 2 else weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
 
 

@@ -5,8 +5,8 @@ divided by the square root of its standard deviation (half whitening), and all o
 variance. With no blocks the diffusers encoder is four convolutions without activation: copy, two strided
 ones that unshuffle pixels, and the projection. latents = encode(image in [-1, 1]).latents * scaling_factor.
 
-The way back is `Inverse`, as synthesis goes it. The diffusers decoder is learned too, for programs that know no other way; it
-repeats each number to make an image larger, so that what is alike in neighbouring patches blurs.
+The way back is `Inverse`, as synthesis goes it. The diffusers decoder is learned too, for programs that know no other
+way; it repeats each number to make an image larger, so that what is alike in neighbouring patches blurs.
 """
 
 from __future__ import annotations

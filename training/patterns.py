@@ -1,7 +1,7 @@
 """A judge of materials made by hand: the statistics of a pattern, and the material whose statistics are nearest.
 
-It stands beside `oracle`, which a teacher might please by other means than looking right. What it looks at was chosen by
-thought, not learned: the autocorrelation of the lightness (how large the pattern is, whether it repeats, whether it
+It stands beside `oracle`, which a teacher might please by other means than looking right. What it looks at was chosen
+by thought, not learned: the autocorrelation of the lightness (how large the pattern is, whether it repeats, whether it
 has a direction), the orientation of its edges (circular harmonics: 2 for stripes, 4 for squares, 6 for
 hexagons), and how light, dark and coloured it is in parts. Only the mean of each material and the covariance that all
 share are taken from images. Images are uint8 [N, 64, 64, 3] sRGB, masks bool [N, 64, 64]: where the object is.
@@ -91,7 +91,7 @@ def correlations(light: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def edges(light: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Strength of the edges, the share of it in their strongest tenth, and how much they agree on 2, 4 and 6 directions."""
+    """Strength of the edges, the share of it in their strongest tenth, how much they agree on 2, 4 and 6 directions."""
     inner = mask.copy()
     for axis in (0, 1):
         inner &= np.roll(mask, 1, axis) & np.roll(mask, -1, axis)

@@ -156,7 +156,8 @@ def test_encoder_is_linear_and_local():
 
 def psnr(images: torch.Tensor, wanted: np.ndarray) -> float:
     """Of images (N, 3, 64, 64) in [-1, 1]."""
-    return float(-10 * torch.log10((images / 2 + 0.5 - torch.from_numpy(wanted).permute(0, 3, 1, 2) / 255).square().mean()))
+    error = images / 2 + 0.5 - torch.from_numpy(wanted).permute(0, 3, 1, 2) / 255
+    return float(-10 * torch.log10(error.square().mean()))
 
 
 def test_images_come_back_from_latents(held_out, latents):

@@ -1,4 +1,4 @@
-"""The optimisers of training: what Muon is given are the model's own weights, and a run that goes on is the same run."""
+"""Training's optimisers: what Muon is given are the model's own weights, and a run that goes on is the same run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_weight_learns_and_inner_matrices_by_orthogonal_steps():
     sizes = torch.linalg.svdvals(moved)
     spread = float(sizes.min() / sizes.max())
     rms = float(moved.square().mean().sqrt())
-    print(f"smallest to largest direction {spread:.2f} (at least 0.4); RMS {rms:.5f}, 0.2 rate = {0.2 * RATE}, within 30 %")
+    print(f"smallest to largest direction {spread:.2f} (at least 0.4); RMS {rms:.5f}, {0.2 * RATE} within 30 %")
     assert spread > 0.4
     assert rms == pytest.approx(0.2 * RATE, rel=0.3)
 

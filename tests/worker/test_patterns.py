@@ -25,7 +25,7 @@ def waves(period: float, angle: float) -> np.ndarray:
 def test_a_grating_correlates_with_itself_at_its_period_and_the_other_way_at_half_of_it(angle):
     mean, least, largest = correlations(waves(8, angle), EVERYWHERE).reshape(-1, 3).T
     at = {radius: i for i, radius in enumerate(RADII)}
-    print(f"{angle}: least at 4 px {least[at[4]]:.2f} (-1), at 8 px {least[at[8]]:.2f}, largest {largest[at[8]]:.2f} (1)")
+    print(f"{angle}: least at 4 px {least[at[4]]:.2f} (-1), at 8 px largest {largest[at[8]]:.2f} (1)")
     # Along the grating nothing changes, so the largest is 1 at every distance.
     assert least[at[4]] == pytest.approx(-1, abs=0.12)
     assert largest.min() > 0.85

@@ -228,7 +228,7 @@ def test_half_precision_files_alone_are_found(tmp_path: Path) -> None:
     assert load(root).conditions == ()
 
 
-def test_a_cpu_that_can_rounds_what_predicts_v_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_that_can_rounds_what_predicts_v_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     half, single = torch.bfloat16, torch.float32
     for able in (True, False):
         monkeypatch.setattr(device, "has_bfloat16", lambda able=able: able)
