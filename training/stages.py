@@ -39,7 +39,7 @@ class Sizes:
     batch: int = 32
 
 
-FULL = Sizes(84_000, 2_000, 4, 1_500, 800, 9_500, 1_200)
+FULL = Sizes(84_000, 2_000, 4, 1_500, 800, 9_000, 600)
 # On from the weights of a teacher that is there.
 CONTINUED = Sizes(84_000, 2_000, 4, 1_100, 300, 8_000, 800)
 # One GPU, from nothing or on from a teacher; the machine that has one makes the images with all its cores.
