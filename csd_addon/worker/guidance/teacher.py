@@ -66,9 +66,10 @@ class DiffusionTeacher:
         self.tokenizer = networks.tokenizer
         self._text, self._unet, self._vae = map(self._placed, (networks.text_encoder, networks.unet, networks.vae))
         self._controlnets = [self._placed(networks.controlnets[name]) for name in networks.controlnets]
-        for network in (self._unet, *self._controlnets):
-            # diffusers' own ``to`` warns that such a cast may be wrong, whatever the network.
-            torch.nn.Module.to(network, self.noise_dtype)
+        if self.noise_dtype != dtype:
+            for network in (self._unet, *self._controlnets):
+                # diffusers' own ``to`` warns that such a cast may be wrong, whatever the network.
+                torch.nn.Module.to(network, self.noise_dtype)
         self.conditions: tuple[str, ...] = tuple(networks.controlnets)
 
     def _placed(self, network: Any) -> Any:
