@@ -48,7 +48,7 @@ def new_autoencoder(matrix: torch.Tensor, offset: torch.Tensor) -> AutoencoderTi
     """The diffusers model with its encoder set to `matrix` and `offset`, its decoder fresh."""
     model = AutoencoderTiny(
         encoder_block_out_channels=(_INNER,) * 3, num_encoder_blocks=(0, 0, 0),
-        decoder_block_out_channels=(32, 32, 32), num_decoder_blocks=(2, 2, 1),
+        decoder_block_out_channels=(64, 64, 64), num_decoder_blocks=(2, 2, 1),
         latent_channels=CHANNELS, scaling_factor=SCALING,
     )  # fmt: skip
     copy, first, second, last = model.encoder.layers
