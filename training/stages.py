@@ -37,11 +37,12 @@ class Sizes:
     unet_steps: int
     controlnet_steps: int
     batch: int = 32
+    rate: float = 2e-3
 
 
 FULL = Sizes(84_000, 2_000, 4, 1_500, 800, 9_000, 600)
-# On from the weights of a teacher that is there.
-CONTINUED = Sizes(84_000, 2_000, 4, 1_100, 300, 8_000, 800)
+# On from the weights of a teacher that is there; the full rate would undo what was learned as it fell.
+CONTINUED = Sizes(120_000, 2_000, 4, 1_100, 300, 4_600, 500, rate=1e-3)
 # One GPU, from nothing or on from a teacher; the machine that has one makes the images with all its cores.
 ACCELERATED = Sizes(240_000, 2_000, 4, 1_500, 800, 20_000, 3_000, batch=512)
 SMOKE = Sizes(60, 10, 1, 3, 3, 3, 2)
@@ -106,8 +107,8 @@ class Workplace:
 
     def run(self, name: str, steps: int, **fields) -> Run:
         return Run(
-            name, self.work / name, steps, batch=self.sizes.batch, processes=self.processes, seed=SEED,
-            device=self.device, compiled=self.compiled, **fields,
+            name, self.work / name, steps, batch=self.sizes.batch, rate=self.sizes.rate, processes=self.processes,
+            seed=SEED, device=self.device, compiled=self.compiled, **fields,
         )  # fmt: skip
 
 

@@ -32,13 +32,13 @@ from .guidance.teacher import DiffusionTeacher
 from .guidance.whitening import Whitening
 from .memory import Need, Plan, empty_cache, smaller
 from .render.gbuffer import render_gbuffer
-from .render.ownership import shares
+from .render.ownership import Ownership
 from .render.views import PooledView
 
 # Seconds between two checkpoints.
 CHECKPOINT_PERIOD = 30.0
 # With a stride: how many steps of the optimiser fit the field to the images of one of the loop's.
-FITS = 3
+FITS = 7
 # Noise that sticks as an image is sampled so many times along the edge of the image, that two views of a place agree.
 NOISE_SAMPLES = 512
 # So many steps in a row may be left out because a number in them is not finite.
@@ -170,8 +170,9 @@ class Synthesis:
             return self._skip()
         self._skipped = 0
         if isinstance(self.optimizer, ConjugateGradients):
-            target = self._reachable(views, backgrounds, images - self._way(drawn) * pixels)
-            self._fit(self.optimizer, lambda: composite(views, look(), backgrounds), target)
+            together, own = (part[:, None] for part in self._ownership.of(drawn))
+            target = self._reachable(views, backgrounds, images - self._length(len(views)) * together * pixels)
+            self._fit(self.optimizer, lambda: own.sqrt() * (composite(views, look(), backgrounds) - target))
         else:
             loss = score.surrogate_loss(images, pixels) + self.penalty(views, images, backgrounds)
             self._descend(loss, at(recipe.rate_factor, progress))
@@ -184,8 +185,8 @@ class Synthesis:
         return Whitening(self.teacher.encode, self.recipe.resolution, self.teacher.device)
 
     @cached_property
-    def _shares(self) -> list[torch.Tensor]:
-        return shares(self.pool)
+    def _ownership(self) -> Ownership:
+        return Ownership(self.pool)
 
     def _noise(self, drawn: Sequence[int], x: torch.Tensor) -> torch.Tensor:
         """The noise of one step for the ``drawn`` views of the pool, like ``x``.
@@ -210,19 +211,15 @@ class Synthesis:
             self._stuck[number] = self.surface_noise.stuck(gbuffer, len(fresh), fresh.shape[-1])
         return self._stuck[number].mixed(fresh)
 
-    def _way(self, drawn: Sequence[int]) -> torch.Tensor:
-        """(B, 1, S, S): by how many times the gradient the pixels of the ``drawn`` views move."""
-        turn = len(self.pool) / len(drawn)
-        length = stride.length(self.recipe, self.iteration, self.teacher.alphas_cumprod, turn)
-        return length * torch.stack([self._shares[i] for i in drawn])[:, None]
+    def _length(self, drawn: int) -> float:
+        """By how many times the gradient the pixels of views move, of which a step draws so many."""
+        return stride.length(self.recipe, self.iteration, self.teacher.alphas_cumprod, len(self.pool) / drawn)
 
-    def _fit(
-        self, optimizer: ConjugateGradients, images: Callable[[], torch.Tensor], target: torch.Tensor
-    ) -> None:
-        """Fit the field, of which ``images`` tells what it shows now, to the (B, 3, S, S) ``target``."""
+    def _fit(self, optimizer: ConjugateGradients, residuals: Callable[[], torch.Tensor]) -> None:
+        """Fit the field, whose ``residuals`` are weighted differences of images."""
         optimizer.restart()
         for _ in range(FITS):
-            optimizer.step(lambda: images() - target)
+            optimizer.step(residuals)
 
     def _reachable(
         self, views: Sequence[PooledView], backgrounds: torch.Tensor, images: torch.Tensor

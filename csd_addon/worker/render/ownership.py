@@ -6,6 +6,10 @@ to the views that see it most from the front: a view v whose direction makes the
     w_v = cos(a)^FACING,      share of v = w_v / (sum of w over all views that see the place),
 
 which makes one view the owner nearly everywhere and leaves soft seams (projective texturing blends photographs so).
+Views that move a place in one step move it by the sum of (share of v) m_v, m_v being what v asks for. As least squares:
+each is given the move (sum of their shares) m_v, and its residuals the weight (share of v) / (sum of their shares).
+With the move (share of v) m_v and equal weights, a view that asks for nothing would halve what the owner asks for.
+
 Places are cubes of the unit ball; the weight of a view is its mean over a cube.
 """
 
@@ -25,17 +29,35 @@ _GRAZING = 0.1
 _PLACES = 16
 
 
-def shares(pool: Sequence[PooledView]) -> list[torch.Tensor]:
-    """For each view of ``pool`` an (S, S) image of its share in what each pixel shows, 0..1, 0 beside the surface.
+class Ownership:
+    """Whose the places are that the views of a ``pool`` see. At every place their shares sum up to 1."""
 
-    At every place the shares of all views that see it sum up to 1.
-    """
-    cubes = [_cubes(view.gbuffer.position) for view in pool]
-    places, place = torch.unique(torch.cat(cubes), return_inverse=True)
-    seen = place.split([len(cube) for cube in cubes])
-    weights = [_means(_weights(view), index, len(places)) for view, index in zip(pool, seen, strict=True)]
-    total = torch.stack(weights).sum(0)
-    return [_image(view, (w / total)[index]) for view, w, index in zip(pool, weights, seen, strict=True)]
+    def __init__(self, pool: Sequence[PooledView]) -> None:
+        cubes = [_cubes(view.gbuffer.position) for view in pool]
+        places, place = torch.unique(torch.cat(cubes), return_inverse=True)
+        self._pool, self._seen = pool, place.split([len(cube) for cube in cubes])
+        pairs = zip(pool, self._seen, strict=True)
+        weights = torch.stack([_means(_weights(view), index, len(places)) for view, index in pairs])
+        # (views, places)
+        self._shares = weights / weights.sum(0)
+
+    def of(self, drawn: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Two images (B, S, S) for the ``drawn`` numbers of views, both 0..1, and 0 beside the surface.
+
+        The first is what share of each pixel all of them together have, the second what part of that is this view's.
+        """
+        together = self._shares[list(drawn)].sum(0)
+        own = [self._shares[i] / together.clamp(min=torch.finfo(together.dtype).tiny) for i in drawn]
+        return (
+            torch.stack([self._image(i, together) for i in drawn]),
+            torch.stack([self._image(i, part) for i, part in zip(drawn, own, strict=True)]),
+        )
+
+    def _image(self, number: int, values: torch.Tensor) -> torch.Tensor:
+        """(S, S) means over the samples of each pixel of one view, of the ``values`` at all places."""
+        gbuffer = self._pool[number].gbuffer
+        summed = gbuffer.resolve(values[self._seen[number], None])[..., 0]
+        return summed / gbuffer.coverage.clamp(min=1 / gbuffer.supersample**2)
 
 
 def _cubes(position: torch.Tensor) -> torch.Tensor:
@@ -56,9 +78,3 @@ def _means(values: torch.Tensor, index: torch.Tensor, count: int) -> torch.Tenso
     sums = values.new_zeros(2, count)
     sums = sums.index_add(1, index, torch.stack([values, torch.ones_like(values)]))
     return sums[0] / sums[1].clamp(min=1)
-
-
-def _image(view: PooledView, values: torch.Tensor) -> torch.Tensor:
-    """(S, S) means over the samples of each pixel."""
-    gbuffer = view.gbuffer
-    return gbuffer.resolve(values[:, None])[..., 0] / gbuffer.coverage.clamp(min=1 / gbuffer.supersample**2)
