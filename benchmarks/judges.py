@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from training import dataset, oracle, patterns
-from training.vocabulary import COLOR_NAMES, nearest_color
+from training.vocabulary import leading_color
 
 ORACLE_SEED, HELD_OUT_SEED = 500_000, 900_000
 ORACLE_IMAGES, ORACLE_STEPS = 100_000, 14_000
@@ -92,8 +92,3 @@ def held_out_images(work: Path) -> dataset.Dataset:
 
 def object_masks(data: dataset.Dataset) -> np.ndarray:
     return data.depth[data.buffer] > OBJECT
-
-
-def leading_color(pixels: np.ndarray) -> str:
-    """The colour name that most of the pixels [P, 3] in 0..1 are nearest to."""
-    return COLOR_NAMES[int(np.bincount(nearest_color(pixels), minlength=len(COLOR_NAMES)).argmax())]

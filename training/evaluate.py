@@ -16,7 +16,7 @@ from csd_addon.worker.device import has_bfloat16
 from .controlnets import predict
 from .latent import Inverse, encode_all
 from .text_encoder import tokenize
-from .vocabulary import COLOR_NAMES, HELD_OUT, nearest_color
+from .vocabulary import COLOR_NAMES, HELD_OUT, leading_color
 
 PROMPTS = (
     "red brick", "brown brick wall", "wooden planks", "mossy stone", "gray rock", "cobblestone",
@@ -92,9 +92,8 @@ class Judge:
         images = self.sample(prompts, controlnet=controlnet, conditions=conditions)
         hits: dict[str, list[bool]] = {}
         for (color, material), image, mask in zip(pairs, images, conditions > 20, strict=True):
-            names = nearest_color(image[mask] / 255)
-            leads = np.bincount(names, minlength=len(COLOR_NAMES)).argmax() == COLOR_NAMES.index(color)
-            hits.setdefault("held out" if (color, material) in HELD_OUT else material, []).append(bool(leads))
+            leads = leading_color(image[mask] / 255) == color
+            hits.setdefault("held out" if (color, material) in HELD_OUT else material, []).append(leads)
         for name, values in hits.items():
             print(f"named colour leads, {name}: {sum(values)} of {len(values)}")
 

@@ -327,6 +327,11 @@ def nearest_color(rgb: np.ndarray) -> np.ndarray:
     return distance.argmin(axis=-1)
 
 
+def leading_color(pixels: np.ndarray) -> str:
+    """The colour name that most of the pixels [P, 3] in 0..1 are nearest to."""
+    return COLOR_NAMES[int(np.bincount(nearest_color(pixels), minlength=len(COLOR_NAMES)).argmax())]
+
+
 def sample_color(rng: np.random.Generator, name: str, shade: str = "") -> np.ndarray:
     """A colour [3] near the reference `name`, moved by `shade`; always nearest to its own reference."""
     base, amount = np.array(COLORS[name]), SHADES[shade]

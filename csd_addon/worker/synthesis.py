@@ -212,7 +212,7 @@ class Synthesis:
         return self._stuck[number].mixed(fresh)
 
     def _length(self, drawn: int) -> float:
-        """By how many times the gradient the pixels of views move, of which a step draws so many."""
+        """By how many times the gradient pixels move. ``drawn``: how many views of the pool a step draws."""
         return stride.length(self.recipe, self.iteration, self.teacher.alphas_cumprod, len(self.pool) / drawn)
 
     def _fit(self, optimizer: ConjugateGradients, residuals: Callable[[], torch.Tensor]) -> None:
