@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 from ..core.recipe import Recipe, at
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -171,7 +172,8 @@ class Synthesis:
         self._skipped = 0
         if isinstance(self.optimizer, ConjugateGradients):
             together, own = (part[:, None] for part in self._ownership.of(drawn))
-            target = self._reachable(views, backgrounds, images - self._length(len(views)) * together * pixels)
+            move = self._length(len(views)) * pixels + self._hidden(views, images, x.shape[-1])
+            target = self._reachable(views, backgrounds, images - together * move)
             self._fit(self.optimizer, lambda: own.sqrt() * (composite(views, look(), backgrounds) - target))
         else:
             loss = score.surrogate_loss(images, pixels) + self.penalty(views, images, backgrounds)
@@ -214,6 +216,17 @@ class Synthesis:
     def _length(self, drawn: int) -> float:
         """By how many times the gradient pixels move. ``drawn``: how many views of the pool a step draws."""
         return stride.length(self.recipe, self.iteration, self.teacher.alphas_cumprod, len(self.pool) / drawn)
+
+    def _hidden(self, views: Sequence[PooledView], images: torch.Tensor, edge: int) -> torch.Tensor | float:
+        """What the teacher's encoder does not see of the ``images``, in the pixels of x, ``edge`` along a side, that
+        the surface fills. No score moves it, and what the fits leave there would pile up.
+        """
+        if not self.whitening.linear:
+            return 0.0
+        beside = torch.stack([view.gbuffer.coverage < 1 for view in views])[:, None].float()
+        patch = images.shape[-1] // edge
+        filled = 1 - F.interpolate(F.max_pool2d(beside, patch), scale_factor=patch)
+        return filled * self.whitening.hidden(images)
 
     def _fit(self, optimizer: ConjugateGradients, residuals: Callable[[], torch.Tensor]) -> None:
         """Fit the field, whose ``residuals`` are weighted differences of images."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from csd_addon.core.recipe import at, constant
 from csd_addon.worker.control import Control
@@ -56,7 +57,7 @@ class Patches:
         self.rows = (rows[:8] * self.lengths[:, None]).reshape(8, 3, 4, 4)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.conv2d(images - 0.3, self.rows, stride=4)
+        return F.conv2d(images - 0.3, self.rows, stride=4)
 
 
 def test_gains_of_orthogonal_rows_are_exact() -> None:
@@ -80,6 +81,37 @@ def test_noise_of_pixels_becomes_white_noise_of_x() -> None:
     error = float((covariance - torch.eye(8)).abs().max())
     print(f"largest error of the covariance {error:.3f}, tolerance 0.08; mean {float(white.mean()):.3f}")
     assert error < 0.08
+
+
+def test_what_an_encoder_does_not_see_is_what_leaves_x_as_it_is() -> None:
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    whitening, encoder = Whitening(Patches(), 32, torch.device("cpu")), Patches()
+    hidden = whitening.hidden(images)
+    moved = float((encoder(images - hidden) - encoder(images)).abs().max())
+    left = float(whitening.hidden(images - hidden).abs().max())
+    print(f"x moves by {moved:.1e}, what is seen hides {left:.1e} (1e-4); hidden are {float(hidden.std()):.3f}")
+    assert moved < 1e-4 and left < 1e-4 < float(hidden.std())
+
+
+def test_what_the_teacher_does_not_see_fades(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fits leave errors that no score corrects: mortar beside red bricks was bluish."""
+    run = make_run(replace(STRIDING, views_per_step=2, view_pool=8))
+    monkeypatch.setattr(run.teacher, "encode", lambda images: F.avg_pool2d(images, 4))
+    monkeypatch.setattr(run, "guide", lambda views, backgrounds, x, *rest: (torch.zeros_like(x), {}))
+    for parameter in run.field.grid_parameters():
+        parameter.data.normal_(std=0.5, generator=run.generator)
+
+    def hidden_and_seen() -> tuple[float, torch.Tensor]:
+        with torch.no_grad():
+            images = composite(run.pool, run.colors(run.pool), torch.zeros(8, 3))
+        return float(run._hidden(run.pool, images, 6).square().mean().sqrt()), run.teacher.encode(images)
+
+    before, seen = hidden_and_seen()
+    for _ in range(16):
+        run.step()
+    after, still = hidden_and_seen()
+    print(f"hidden from {before:.4f} to {after:.4f} (at most half), x by {float((still - seen).abs().mean()):.4f} (0.01)")
+    assert after < before / 2 and float((still - seen).abs().mean()) < 0.01
 
 
 def test_one_view_becomes_the_sample(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 With J the encoder's Jacobian, d x = J d image. A step of x becomes one of the image by J^T (J J^T)^-1 dx, and white
 noise of pixels becomes noise of x with the covariance J J^T. Of J J^T only the mean of its diagonal in each channel is
-taken: exact where the rows of J are orthogonal, as they are in the bundled teachers' autoencoders.
+taken: exact where the rows of J are orthogonal, as they are in the bundled teachers' autoencoders. There are fewer
+numbers in x than in an image: what J does not see of it is image - J^T (J J^T)^-1 J image.
 """
 
 from __future__ import annotations
@@ -43,6 +44,17 @@ class Whitening:
         Only for a linear encoder. What moves in the pixels moves in x as the picture of it would.
         """
         return (self._encode(noise) - self._encode(torch.zeros_like(noise[:1]))) / self.gains.sqrt()
+
+    def hidden(self, images: torch.Tensor) -> torch.Tensor:
+        """What of the (B, 3, S, S) ``images`` is not in their x, and so nothing that is done to x can change.
+
+        Only for a linear encoder.
+        """
+        leaf = images.detach().requires_grad_()
+        with torch.enable_grad():
+            x = self._encode(leaf)
+        seen = x.detach() - self._encode(torch.zeros_like(leaf[:1])).detach()
+        return images - torch.autograd.grad(x, leaf, seen / self.gains)[0]
 
 
 def _gains(encode: Encode, image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
