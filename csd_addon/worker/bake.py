@@ -203,7 +203,7 @@ def uv_coverage(corner_uvs: np.ndarray, shape: Shape, *, samples: int = 1) -> np
 @torch.no_grad()
 def evaluate(field: HashField, points: torch.Tensor) -> torch.Tensor:
     """(P, C) values on the CPU, in blocks; ``points`` (P, 3) on any device."""
-    device = field.output.device
+    device = next(field.parameters()).device
     return torch.cat([field(block.to(device)).cpu() for block in points.split(_BLOCK)])
 
 

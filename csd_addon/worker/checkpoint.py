@@ -31,11 +31,12 @@ def remove_checkpoint(folder: Path) -> None:
 
 
 def save_checkpoint(
-    folder: Path, field: torch.nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, iteration: int
-) -> None:
-    """Write field, the optimiser's state, the generator's state and the iteration into ``folder``."""
+    folder: Path, field: torch.nn.Module, optimizer: torch.optim.Optimizer | None, generator: torch.Generator,
+    iteration: int,
+) -> None:  # fmt: skip
+    """Write field, the state of the optimiser if there is one, the generator's and the iteration into ``folder``."""
     tensors = {f"field.{name}": value for name, value in field.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
+    for index, state in optimizer.state_dict()["state"].items() if optimizer else ():
         tensors.update({f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()})
     tensors["generator"] = generator.get_state()
     tensors = {k: v.contiguous() for k, v in tensors.items()}
@@ -52,7 +53,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, field: torch.nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
+    folder: Path, field: torch.nn.Module, optimizer: torch.optim.Optimizer | None, generator: torch.Generator
 ) -> int:
     """Restore what ``save_checkpoint`` wrote, or the checkpoint before it if that is damaged; returns the iteration.
 
@@ -69,7 +70,8 @@ def load_checkpoint(
         if key.startswith("optimizer."):
             _, index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    if optimizer:
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     generator.set_state(tensors["generator"])
     return iteration
 

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from ..core.margin import margin_width, nearest_filled
 from ..core.recipe import Recipe, at
 from .bake import Atlas, texel_means
 from .canvas import Canvas, Texture, painted_black
+from .field.colorgrid import ColorGrid
 from .field.hashgrid import HashField, Level
 from .field.residual import PaintField, ResidualField, adjust
 from .guidance import score
@@ -67,12 +68,14 @@ class Editing(Synthesis):
     ) -> None:  # fmt: skip
         """target, remove: what it should show, and what it shows now and should lose (may be empty)."""
         super().__init__(teacher, pool, recipe, prompt=target, negative=remove, loss=loss, generator=generator)
-        self.settling = Settling(self.field.output.detach())
+        # What is painted over is painted to the last step.
+        watched = self.field.output if isinstance(self.field, HashField) else torch.zeros(1)
+        self.settling = Settling(watched.detach())
 
-    def make_field(self, levels: tuple[Level, ...]) -> HashField:
+    def make_field(self, levels: tuple[Level, ...]) -> HashField | ColorGrid:
         """The identity everywhere until the first step."""
         if self.recipe.stride:
-            return PaintField(levels, albedo=self.recipe.albedo, generator=self.generator)
+            return PaintField(levels, albedo=self.recipe.albedo)
         return ResidualField(levels, generator=self.generator)
 
     def state(self) -> torch.nn.Module:
@@ -86,7 +89,7 @@ class Editing(Synthesis):
             return super().step()
         norms = super().step()
         if norms:
-            assert self.field.output.grad is not None
+            assert isinstance(self.field, HashField) and self.field.output.grad is not None
             self.settling.observe(self.field.output.grad)
         return norms
 
@@ -96,12 +99,21 @@ class Editing(Synthesis):
             return False
         return self.iteration > 0 and self.settling.share() <= self.recipe.stop_share
 
-    def look(self, views: Sequence[EditView]) -> Callable[[], torch.Tensor]:  # type: ignore[override]
+    def colors(self, views: Sequence[EditView]) -> torch.Tensor:  # type: ignore[override]
         """The source's colours, changed by the field where the source is shown."""
         source = torch.cat([v.colors for v in views])
         shown = torch.nonzero(torch.cat([v.shown for v in views])).squeeze(1)
-        cells = self.field.cells(torch.cat([v.gbuffer.position for v in views])[shown])
-        return lambda: source.index_copy(0, shown, adjust(self.field(cells), source[shown], self.recipe.albedo))
+        cells = self._cells(torch.cat([v.gbuffer.position for v in views])[shown])
+        return source.index_copy(0, shown, adjust(self.field(cells), source[shown], self.recipe.albedo))
+
+    def share(self, view: EditView) -> torch.Tensor:  # type: ignore[override]
+        """The opacity of the paint, 0 where there is no source to paint over."""
+        return self.recipe.opacity * view.shown.to(view.colors)
+
+    def painted(self, views: Sequence[EditView], gray: float) -> torch.Tensor:  # type: ignore[override]
+        """Paint of one grey over the source."""
+        share = torch.cat([self.share(view) for view in views])[:, None]
+        return (1 - share) * torch.cat([view.colors for view in views]) + share * gray
 
     def guide(  # type: ignore[override]
         self, views: Sequence[EditView], backgrounds: torch.Tensor, x: torch.Tensor, t: torch.Tensor,

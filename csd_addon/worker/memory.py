@@ -26,6 +26,8 @@ ENCODER_MAPS, RECOMPUTED_MAPS, TILED_MAPS = 24, 16, 6
 NOISE_MAPS = 50
 # Bytes for each sample of a view on the surface: the field with its backward, float32.
 FIELD_BYTES = 1200
+# Bytes for each pixel of a view that a field is fitted to, and each of its levels. Counted: 105.
+SIGHT_BYTES = 128
 # The device's own share: context, libraries, fragmentation.
 OVERHEAD = 700 * 2**20
 SAFETY = 0.95
@@ -83,16 +85,18 @@ class Need:
     @staticmethod
     def of(
         *, views: int, rows: int, resolution: int, supersample: int, latent: int, element: int, weights: int,
-        text_weights: int, encoder_width: int, unet_width: int, field_parameters: int, tiles: bool = False,
+        text_weights: int, encoder_width: int, unet_width: int, field_parameters: int, fitted: int = 0,
+        tiles: bool = False,
     ) -> Need:  # fmt: skip
         """resolution, latent: edges of the image and of the UNet's input. element: bytes of the teacher's numbers.
 
-        encoder_width: channels of the encoder's first stage, 0 without one. unet_width: of the UNet's first. tiles:
-        whether the encoder can work in tiles.
+        encoder_width: channels of the encoder's first stage, 0 without one. unet_width: of the UNet's first. fitted: to
+        how many views the field is fitted, times its levels. tiles: whether the encoder can work in tiles.
         """
         image = encoder_width * resolution**2 * element
-        # Parameters, gradients and Adam's two moments, or the four tensors of conjugate gradients.
+        # Parameters, gradients and Adam's two moments, or what the fit needs for all that a step shows.
         field = 24 * field_parameters + views * (resolution * supersample) ** 2 * FIELD_BYTES
+        field += fitted * resolution**2 * SIGHT_BYTES
         return Need(
             views, rows, weights, text_weights, NOISE_MAPS * unet_width * latent**2 * element, ENCODER_MAPS * image,
             RECOMPUTED_MAPS * image, TILED_MAPS * image, field,

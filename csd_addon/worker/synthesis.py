@@ -3,7 +3,7 @@
     sample views -> constant G-buffers -> field -> image -> teacher's x -> noise -> classifier score -> step
 
 A step is one of Adam's along the gradient, or, with a stride, a move of the images by a given length
-(``guidance/stride.py``) that the field is fitted to (``field/conjugate.py``).
+(``guidance/stride.py``) that the field is fitted to (``field/leastsquares.py``).
 
 The field is optimised in unit-ball space; images are (B, 3, S, S) sRGB-encoded in [0, 1], row 0 at the top.
 Everything random comes from one CPU generator, so a seed fixes the run (bit for bit on the CPU), and a
@@ -23,8 +23,9 @@ import torch.nn.functional as F
 from ..core.recipe import Recipe, at
 from .checkpoint import load_checkpoint, save_checkpoint
 from .control import Control, JobFailure, is_out_of_memory
-from .field.conjugate import ConjugateGradients
-from .field.hashgrid import HashField, Level, TextureField, level_table
+from .field import leastsquares
+from .field.colorgrid import MIDDLE, ColorGrid
+from .field.hashgrid import Cells, HashField, Level, TextureField, level_table
 from .guidance import score, stride
 from .guidance.prompts import PromptCache, text_for
 from .guidance.pullback import Encoded, clip_pixels
@@ -38,8 +39,8 @@ from .render.views import PooledView
 
 # Seconds between two checkpoints.
 CHECKPOINT_PERIOD = 30.0
-# With a stride: how many steps of the optimiser fit the field to the images of one of the loop's.
-FITS = 7
+# With a stride: how many steps of conjugate gradients fit the field to the images of one of the loop's.
+FITS = 10
 # Noise that sticks as an image is sampled so many times along the edge of the image, that two views of a place agree.
 NOISE_SAMPLES = 512
 # So many steps in a row may be left out because a number in them is not finite.
@@ -62,20 +63,13 @@ class Synthesis:
         self.embed = PromptCache(teacher.embed)
         levels = level_table(recipe.levels, recipe.table_log2, recipe.coarsest, recipe.finest)
         self.field = self.make_field(levels).to(teacher.device)
-        groups = [
-            {"params": self.field.grid_parameters(), "lr": recipe.rate_grid},
-            {"params": self.field.mlp_parameters(), "lr": recipe.rate_mlp},
-        ]
-        # The tiny epsilon is safe because the field and its gradients are float32.
-        self.optimizer = (
-            ConjugateGradients(groups) if recipe.stride
-            else torch.optim.Adam(groups, betas=recipe.betas, eps=1e-15, fused=True)
-        )  # fmt: skip
-        self.rates = [group["lr"] for group in groups]
+        # What is fitted needs none.
+        self.optimizer = _adam(self.field, recipe) if isinstance(self.field, HashField) else None
         self.surface_noise = SurfaceNoise(recipe.noise_share, recipe.noise_cells, generator.initial_seed())
         self._order = stride.order(len(pool), generator.initial_seed())
         # By the number of the view in the pool.
         self._stuck: dict[int, Stuck] = {}
+        self._sights: dict[int, leastsquares.Sight] = {}
         self.iteration = 0
         self.norms: list[dict[str, float]] = []
         # What the artist should be told; whoever runs the loop takes them away.
@@ -84,8 +78,10 @@ class Synthesis:
         self._need: Need | None = None
         self._skipped = 0
 
-    def make_field(self, levels: tuple[Level, ...]) -> HashField:
-        """The field that is optimised, with its first weights."""
+    def make_field(self, levels: tuple[Level, ...]) -> HashField | ColorGrid:
+        """The field that is optimised, with its first weights; with a stride one that can be fitted."""
+        if self.recipe.stride:
+            return ColorGrid(levels, albedo=self.recipe.albedo)
         return TextureField(levels, albedo=self.recipe.albedo, generator=self.generator)
 
     def run(self, control: Control, on_step: Callable[[], None], checkpoint: Path) -> None:
@@ -114,6 +110,7 @@ class Synthesis:
         return self.teacher.need(
             views=recipe.views_per_step, rows=len(rows), resolution=recipe.resolution, supersample=recipe.supersample,
             field_parameters=sum(p.numel() for p in self.field.parameters()),
+            fitted=len(self.pool) * len(self.field.levels) if recipe.stride else 0,
         )  # fmt: skip
 
     def budget(self, need: Need, plan: Plan) -> None:
@@ -155,9 +152,7 @@ class Synthesis:
         drawn = self._draw_views()
         views = [self.pool[i] for i in drawn]
         backgrounds = self._backgrounds(len(views))
-        look = self.look(views)
-        with torch.set_grad_enabled(not recipe.stride):
-            images = composite(views, look(), backgrounds)
+        images = self._images(drawn, backgrounds)
         encoded = Encoded(self.teacher.encode, images, self.plan.encoder_views if self.plan else len(views))
         x = encoded.x
         t = score.sample_steps(
@@ -170,11 +165,8 @@ class Synthesis:
         if not bool(torch.isfinite(g).all() & torch.isfinite(pixels).all()):
             return self._skip()
         self._skipped = 0
-        if isinstance(self.optimizer, ConjugateGradients):
-            together, own = (part[:, None] for part in self._ownership.of(drawn))
-            move = self._length(len(views)) * pixels + self._hidden(views, images, x.shape[-1])
-            target = self._reachable(views, backgrounds, images - together * move)
-            self._fit(self.optimizer, lambda: own.sqrt() * (composite(views, look(), backgrounds) - target))
+        if isinstance(self.field, ColorGrid):
+            self._fit(drawn, backgrounds, self._length(len(views)) * pixels + self._hidden(views, images, x.shape[-1]))
         else:
             loss = score.surrogate_loss(images, pixels) + self.penalty(views, images, backgrounds)
             self._descend(loss, at(recipe.rate_factor, progress))
@@ -213,6 +205,26 @@ class Synthesis:
             self._stuck[number] = self.surface_noise.stuck(gbuffer, len(fresh), fresh.shape[-1])
         return self._stuck[number].mixed(fresh)
 
+    def _images(self, drawn: Sequence[int], backgrounds: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) of the ``drawn`` views; differentiable in the field where an optimiser descends."""
+        views = [self.pool[i] for i in drawn]
+        if isinstance(self.field, ColorGrid):
+            return self._reachable(views, backgrounds, self._linear(self.field, drawn, backgrounds))
+        return composite(views, self.colors(views), backgrounds)
+
+    def _linear(self, field: ColorGrid, drawn: Sequence[int], backgrounds: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S): the images as a fit sees them, linear in the numbers of the ``field`` and without bounds."""
+        views = [self.pool[i] for i in drawn]
+        shown = leastsquares.images(field, [self._sight(i) for i in drawn])
+        constant = composite(views, self.painted(views, MIDDLE), backgrounds)
+        return constant + shown.transpose(1, 2).reshape(constant.shape)
+
+    def _sight(self, number: int) -> leastsquares.Sight:
+        if number not in self._sights:
+            view = self.pool[number]
+            self._sights[number] = leastsquares.Sight(view.gbuffer, self.field.levels, self.share(view))
+        return self._sights[number]
+
     def _length(self, drawn: int) -> float:
         """By how many times the gradient pixels move. ``drawn``: how many views of the pool a step draws."""
         return stride.length(self.recipe, self.iteration, self.teacher.alphas_cumprod, len(self.pool) / drawn)
@@ -228,19 +240,21 @@ class Synthesis:
         filled = 1 - F.interpolate(F.max_pool2d(beside, patch), scale_factor=patch)
         return filled * self.whitening.hidden(images)
 
-    def _fit(self, optimizer: ConjugateGradients, residuals: Callable[[], torch.Tensor]) -> None:
-        """Fit the field, whose ``residuals`` are weighted differences of images."""
-        optimizer.restart()
-        for _ in range(FITS):
-            optimizer.step(residuals)
+    def _fit(self, drawn: Sequence[int], backgrounds: torch.Tensor, move: torch.Tensor) -> None:
+        """Fit the field to the images of the ``drawn`` views, moved by -``move`` (B, 3, S, S) where they own them."""
+        assert isinstance(self.field, ColorGrid)
+        images = self._linear(self.field, drawn, backgrounds)
+        together, own = self._ownership.of(drawn)
+        views = [self.pool[i] for i in drawn]
+        change = self._reachable(views, backgrounds, images - together[:, None] * move) - images
+        sights = [self._sight(i) for i in drawn]
+        leastsquares.fit(self.field, sights, change.flatten(2).transpose(1, 2), own.flatten(1), FITS)
 
     def _reachable(
         self, views: Sequence[PooledView], backgrounds: torch.Tensor, images: torch.Tensor
     ) -> torch.Tensor:
         """``images`` between those of ``views`` in the darkest and in the lightest colour that the field can have."""
-        count = sum(len(view.gbuffer.position) for view in views)
-        ends = (torch.full((count, 3), edge, device=images.device) for edge in self.recipe.albedo)
-        low, high = (composite(views, colors, backgrounds) for colors in ends)
+        low, high = (composite(views, self.painted(views, edge), backgrounds) for edge in self.recipe.albedo)
         return torch.minimum(torch.maximum(images, low), high)
 
     def _skip(self) -> dict[str, float]:
@@ -266,17 +280,22 @@ class Synthesis:
         """Whether there is nothing left to do before the last iteration."""
         return False
 
-    def look(self, views: Sequence[PooledView]) -> Callable[[], torch.Tensor]:
-        """What tells, now and after each change of the field, the (P, 3) colours of all samples of ``views``.
-
-        One view comes after the other; the colours are differentiable in the field.
-        """
-        cells = self.field.cells(torch.cat([v.gbuffer.position for v in views]))
-        return lambda: self.field(cells)
-
     def colors(self, views: Sequence[PooledView]) -> torch.Tensor:
-        """One look at ``views``."""
-        return self.look(views)()
+        """The (P, 3) colours of all samples of ``views``, one view after the other."""
+        return self.field(self._cells(torch.cat([v.gbuffer.position for v in views])))
+
+    def _cells(self, points: torch.Tensor) -> Cells:
+        """Where the field is asked for colours whose gradient will be asked for too."""
+        return Cells(points, self.field.levels, keep=True)
+
+    def share(self, view: PooledView) -> torch.Tensor:
+        """(P,) how much of the field's colour each sample of ``view`` shows."""
+        return torch.ones(len(view.gbuffer.position), device=view.gbuffer.position.device)
+
+    def painted(self, views: Sequence[PooledView], gray: float) -> torch.Tensor:
+        """``colors`` if the field were the colour (``gray``, ``gray``, ``gray``) everywhere."""
+        device = views[0].gbuffer.position.device
+        return torch.full((sum(len(v.gbuffer.position) for v in views), 3), gray, device=device)
 
     def guide(
         self, views: Sequence[PooledView], backgrounds: torch.Tensor, x: torch.Tensor, t: torch.Tensor,
@@ -360,11 +379,21 @@ class Synthesis:
 
     def _descend(self, loss: torch.Tensor, factor: float) -> None:
         """One step of the optimiser at ``factor`` times its learning rates."""
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
+        assert self.optimizer is not None
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * factor
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+
+
+def _adam(field: HashField, recipe: Recipe) -> torch.optim.Adam:
+    groups = [
+        {"params": field.grid_parameters(), "rate": recipe.rate_grid},
+        {"params": field.mlp_parameters(), "rate": recipe.rate_mlp},
+    ]
+    # The tiny epsilon is safe because the field and its gradients are float32.
+    return torch.optim.Adam(groups, betas=recipe.betas, eps=1e-15, fused=True)
 
 
 def composite(views: Sequence[PooledView], colors: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from csd_addon.worker.field import hashgrid
-from csd_addon.worker.field.hashgrid import TextureField, encode, level_table
+from csd_addon.worker.field.hashgrid import Cells, TextureField, encode, level_table
 
 find = hashgrid._cell
 
@@ -44,7 +44,7 @@ def test_kept_cells_are_found_once_and_give_the_same_to_the_last_bit(monkeypatch
     found: list[int] = []
     monkeypatch.setattr(hashgrid, "_CPU_BLOCK", 128)
     monkeypatch.setattr(hashgrid, "_cell", lambda axes, level: found.append(0) or find(axes, level))
-    cells = field.cells(points)
+    cells = Cells(points, LEVELS, keep=True)
     for _ in range(2):
         (once,) = torch.autograd.grad(field(cells).square().sum(), field.first)
         assert len(found) == 3 * len(LEVELS), "a cell for each block and level"

@@ -63,8 +63,8 @@ def test_minus_one_paints_over_whatever_was_there() -> None:
 
 @pytest.mark.parametrize("opacity", [0.0, 0.3, 1.0])
 def test_paint_lies_over_the_source_with_its_opacity(opacity: float) -> None:
-    field = PaintField(LEVELS, albedo=ALBEDO, generator=torch.Generator().manual_seed(0)).double()
-    torch.nn.init.normal_(field.output, 0, 1000, generator=torch.Generator().manual_seed(1))
+    field = PaintField(LEVELS, albedo=ALBEDO).double()
+    torch.nn.init.normal_(field.table, 0, 0.2, generator=torch.Generator().manual_seed(1))
     points, source = random(300, 3) * 2 - 1, random(300, 3, seed=1)
     assert adjust(field(points), source, ALBEDO).equal(source), "until the first step nothing is painted"
     field.opacity.fill_(opacity)

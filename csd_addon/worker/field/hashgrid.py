@@ -80,10 +80,6 @@ class HashField(nn.Module):
         """The two weight matrices, without biases."""
         return [self.hidden, self.output]
 
-    def cells(self, points: torch.Tensor) -> Cells:
-        """Where (N, 3) points lie, for a field that is asked for them several times."""
-        return Cells(points, self.levels, keep=True)
-
     def forward(self, points: torch.Tensor | Cells) -> torch.Tensor:
         """(N, 3) points to (N, outputs) values."""
         features = encode(points, self.first, self.second, self.levels)  # (2L, N)

@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from .hashgrid import Cells, HashField, Level, TextureField
+from .colorgrid import ColorGrid
+from .hashgrid import Cells, HashField, Level
 
 # Numbers per point: M row by row, then b.
 _OUTPUTS = 12
@@ -30,8 +31,8 @@ class ResidualField(HashField):
         torch.nn.init.zeros_(self.output)
 
 
-class PaintField(TextureField):
-    """A texture field as the (N, 12) transforms that lay its colours c over the source:
+class PaintField(ColorGrid):
+    """A grid of colours as the (N, 12) transforms that lay its colours c over the source:
 
         colour = (1 - opacity) s + opacity c,      that is M = -opacity, b = opacity (c - 1/2)
 
@@ -40,10 +41,8 @@ class PaintField(TextureField):
 
     opacity: torch.Tensor
 
-    def __init__(
-        self, levels: tuple[Level, ...], *, albedo: tuple[float, float], generator: torch.Generator | None = None
-    ) -> None:
-        super().__init__(levels, albedo=albedo, generator=generator)
+    def __init__(self, levels: tuple[Level, ...], *, albedo: tuple[float, float]) -> None:
+        super().__init__(levels, albedo=albedo)
         self.register_buffer("opacity", torch.zeros(()))
 
     def forward(self, points: torch.Tensor | Cells) -> torch.Tensor:

@@ -99,7 +99,9 @@ class DiffusionTeacher:
             for net in self._controlnets:
                 net.compile()
 
-    def need(self, *, views: int, rows: int, resolution: int, supersample: int, field_parameters: int) -> Need:
+    def need(
+        self, *, views: int, rows: int, resolution: int, supersample: int, field_parameters: int, fitted: int = 0
+    ) -> Need:
         """What a step of a run takes, from the sizes of the networks that are loaded."""
         widths = (getattr(self._vae.config, "block_out_channels", None) or (0,)) if self._vae is not None else (0,)
         networks = [self._unet, self._vae, self._text, *self._controlnets]
@@ -107,7 +109,7 @@ class DiffusionTeacher:
             views=views, rows=rows, resolution=resolution, supersample=supersample, latent=resolution // self._scale(),
             element=self.dtype.itemsize, weights=sum(map(_weight, networks)), text_weights=_weight(self._text),
             encoder_width=widths[0], unet_width=self._unet.config.block_out_channels[0],
-            field_parameters=field_parameters, tiles=self._can_tile(),
+            field_parameters=field_parameters, fitted=fitted, tiles=self._can_tile(),
         )  # fmt: skip
 
     def _scale(self) -> int:
