@@ -5,10 +5,10 @@
     python benchmarks/teacher_suite.py --work DIR --csd 4 --methods csd "sds 7.5" --meshes spot
 
 Two judges look at the same pictures (`judges.py`): the oracle, which learns in DIR, and one made by hand. Sampling:
-DDIM of "broad" with classifier-free guidance under the depth ControlNet, one image a prompt; true renders of the same
-prompts say how much of it the judges could find. CSD: the real command line with the draft preset; the baked PNG is
-seen from eight fixed directions whose angles training's and synthesis' random ones never equal, whole and three times
-as near, as an artist looks at it. The first twelve runs, unselected, are put on DIR/sheet.png.
+DDIM of "broad" with classifier-free guidance under the depth ControlNet and without it, one image a prompt; true
+renders of the same prompts say how much of it the judges could find. CSD: the real command line with the draft preset;
+the baked PNG is seen from eight fixed directions whose angles training's and synthesis' random ones never equal, whole
+and three times as near, as an artist looks at it. The first twelve runs, unselected, are put on DIR/sheet.png.
 """
 
 from __future__ import annotations
@@ -155,19 +155,30 @@ def ceiling(judges: Judges, teacher: Judge) -> None:
 
 
 def sampling(judges: Judges, teacher: Judge, controlnet: ControlNetModel, depth: np.ndarray, work: Path) -> None:
+    """Under the depth ControlNet, and alone: what the ControlNet costs."""
     for title, prompts in zip(PROMPT_SETS, sampled_prompts(), strict=True):
         conditions = depth[np.arange(len(prompts)) * 7 % len(depth)]
-        texts, images = [p.prompt for p in prompts], []
-        for i in range(0, len(texts), 32):
-            images.append(teacher.sample(
-                texts[i : i + 32], guidance=GUIDANCE, controlnet=controlnet, conditions=conditions[i : i + 32],
-            ))  # fmt: skip
-        images = np.concatenate(images)
+        images = sampled(teacher, prompts, controlnet, conditions)
         save_sheet(images[: len(images) // 14 * 14], 14, work / f"sampled_{title.split()[0]}.png")
         found = judges.look(images, conditions > OBJECT)
         print(f"sampling, {title}: {len(prompts)} prompts; {found.shares(prompts)}")
         missed = np.flatnonzero(~found.right(prompts)["material"])
         print("  materials missed: " + ", ".join(f"{prompts[i].prompt} ({found.material[i]})" for i in missed))
+        alone = judges.look(sampled(teacher, prompts, None, conditions), np.ones_like(conditions, bool))
+        print(f"  without the ControlNet: {alone.shares(prompts)}", flush=True)
+
+
+def sampled(
+    teacher: Judge, prompts: list[Wanted], controlnet: ControlNetModel | None, conditions: np.ndarray
+) -> np.ndarray:
+    """One image [P, 64, 64, 3] uint8 for each of the prompts."""
+    parts = []
+    for i in range(0, len(prompts), 32):
+        texts = [p.prompt for p in prompts[i : i + 32]]
+        parts.append(teacher.sample(
+            texts, guidance=GUIDANCE, controlnet=controlnet, conditions=conditions[i : i + 32],
+        ))  # fmt: skip
+    return np.concatenate(parts)
 
 
 def textured(work: Path, mesh: str, file: Path, method: str, prompt: str) -> Path:

@@ -32,7 +32,7 @@ def main() -> None:
     sizes = chosen_sizes(arguments)
     place = Workplace(
         arguments.work, output, sizes, arguments.processes, arguments.start, arguments.device,
-        arguments.controlnets_only, arguments.compile,
+        arguments.controlnets_only, arguments.compile, arguments.seed,
     )  # fmt: skip
     for name, stage in STAGES.items():
         if arguments.stage in (None, name):
@@ -57,6 +57,7 @@ def parsed(stages: tuple[str, ...]) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the networks learn")
     parser.add_argument("--compile", action="store_true", help="1.3 times as fast after minutes; needs a C++ compiler")
     parser.add_argument("--steps", type=int, help="of the UNet, or of each ControlNet with --controlnets-only")
+    parser.add_argument("--seed", type=int, default=1000, help="with --start another than before, or it draws the same")
     parser.add_argument("--processes", type=int, default=2, help="one-thread training processes")
     arguments = parser.parse_args()
     if arguments.smoke and not arguments.output:

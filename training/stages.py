@@ -42,7 +42,7 @@ class Sizes:
 
 FULL = Sizes(84_000, 2_000, 4, 1_500, 800, 9_000, 600)
 # On from the weights of a teacher that is there; the full rate would undo what was learned as it fell.
-CONTINUED = Sizes(120_000, 2_000, 4, 1_100, 300, 4_600, 500, rate=1e-3)
+CONTINUED = Sizes(120_000, 2_000, 4, 1_100, 300, 7_000, 1_000, rate=1e-3)
 # One GPU, from nothing or on from a teacher; the machine that has one makes the images with all its cores.
 ACCELERATED = Sizes(240_000, 2_000, 4, 1_500, 800, 20_000, 3_000, batch=512)
 SMOKE = Sizes(60, 10, 1, 3, 3, 3, 2)
@@ -52,7 +52,8 @@ SEED = 1000
 @dataclass(frozen=True)
 class Workplace:
     """work: data and checkpoints. output: the finished teacher. start: a teacher whose weights training goes on from;
-    None: from nothing. compiled: whether torch compiles the networks that learn.
+    None: from nothing. compiled: whether torch compiles the networks that learn. seed: of the images, captions, time
+    steps and noise that the diffusion parts draw.
     """
 
     work: Path
@@ -63,6 +64,7 @@ class Workplace:
     device: str = "cpu"
     controlnets_only: bool = False
     compiled: bool = False
+    seed: int = SEED
 
     def tokenizer(self) -> CLIPTokenizer:
         return CLIPTokenizer.from_pretrained(self.work / "tokenizer", local_files_only=True)
@@ -108,7 +110,7 @@ class Workplace:
     def run(self, name: str, steps: int, **fields) -> Run:
         return Run(
             name, self.work / name, steps, batch=self.sizes.batch, rate=self.sizes.rate, processes=self.processes,
-            seed=SEED, device=self.device, compiled=self.compiled, **fields,
+            seed=self.seed, device=self.device, compiled=self.compiled, **fields,
         )  # fmt: skip
 
 

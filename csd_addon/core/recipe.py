@@ -47,8 +47,8 @@ class Recipe:
     views per step, size of the pool, whether cameras go below the horizon, ranges of elevation, field
     of view and fill (share of the image that the unit ball spans), share and fill of close-ups, and how many directions
     these have together (0: each its own).
-    Field: levels, log2 of table entries, coarsest and finest resolution, albedo range, learning rates; of Adam, which a
-    stride does without, a factor on both rates over the run and the betas.
+    Field: levels, log2 of table entries, coarsest and finest resolution, albedo range; of Adam, which a stride does
+    without, the learning rates of tables and MLP, a factor on both over the run and the betas.
     Editing: weight of the anchor to the source at strength 1/2 (per squared difference of a pixel's channel), whether
     the score of the source is subtracted (DDS), and the share of
     its start to which the smoothed gradient must fall for the run to end early (0: never). A stride does without the
