@@ -35,7 +35,7 @@ _LITTLE = 0.01
 class _Sums:
     """Weighted sums of rows of a table: the matrix-vector product of a sparse matrix, row by row.
 
-    index (nonzero,) int32, weight (nonzero,) float32, start (rows + 1,) int32, where the terms of each row begin.
+    index (nonzero,) int32, weight (nonzero,) float32, start (rows,) int32, where the terms of each row begin.
     """
 
     index: torch.Tensor
@@ -45,9 +45,8 @@ class _Sums:
     @classmethod
     def of(cls, row: torch.Tensor, column: torch.Tensor, weight: torch.Tensor, rows: int) -> _Sums:
         """From terms that are sorted by their ``row``."""
-        start = torch.zeros(rows + 1, dtype=torch.long, device=row.device)
-        start[1:] = torch.bincount(row, minlength=rows).cumsum(0)
-        return cls(column.int(), weight, start.int())
+        counts = torch.bincount(row, minlength=rows)
+        return cls(column.int(), weight, (counts.cumsum(0) - counts).int())
 
     def __call__(self, table: torch.Tensor) -> torch.Tensor:
         """(rows, C) for a ``table`` (columns, C)."""
@@ -104,35 +103,57 @@ def fit(
 
     weights: (B, S * S), 0 or above, of the squares.
     """
-    shown = torch.zeros(len(grid.table), dtype=torch.bool, device=change.device)
-    for sight in sights:
-        shown[sight.columns] = True
-    place = shown.cumsum(0) - 1
-    where = [place[sight.columns] for sight in sights]
-    columns, weights = shown.nonzero().squeeze(1), weights[..., None]
+    joint = _Joint(len(grid.table), sights, weights[..., None])
+    scale = _preconditioner(joint.diagonal(), joint.columns, grid.levels)
+    grid.table.index_add_(0, joint.columns, _solution(joint, scale[:, None], change, steps))
 
-    def back(residual: torch.Tensor) -> torch.Tensor:
-        gradient = residual.new_zeros(len(columns), residual.shape[-1])
-        for sight, index, part in zip(sights, where, residual, strict=True):
-            gradient.index_add_(0, index, sight.back(part))
-        return gradient
 
-    diagonal = change.new_zeros(len(columns))
-    for sight, index, weight in zip(sights, where, weights, strict=True):
-        diagonal.index_add_(0, index, sight.back.squared(weight)[:, 0])
-    scale = _preconditioner(diagonal, columns, grid.levels)[:, None]
-    residual, moved = change, change.new_zeros(len(columns), change.shape[-1])
-    direction, descent = torch.zeros_like(moved), change.new_zeros(())
+class _Joint:
+    """A of several views, of the ``columns`` (n,) that any of them shows, and the pixels' weights (B, S * S, 1)."""
+
+    def __init__(self, entries: int, sights: Sequence[Sight], weights: torch.Tensor) -> None:
+        shown = torch.zeros(entries, dtype=torch.bool, device=weights.device)
+        for sight in sights:
+            shown[sight.columns] = True
+        place = shown.cumsum(0) - 1
+        self.columns = shown.nonzero().squeeze(1)
+        self._sights, self._places = sights, [place[sight.columns] for sight in sights]
+        self.weights = weights
+
+    def seen(self, numbers: torch.Tensor) -> torch.Tensor:
+        """A p: (B, S * S, C) for (n, C)."""
+        pairs = zip(self._sights, self._places, strict=True)
+        return torch.stack([sight.image(numbers[place]) for sight, place in pairs])
+
+    def back(self, residuals: torch.Tensor) -> torch.Tensor:
+        """A^T w r: (n, C) for (B, S * S, C)."""
+        pairs = zip(self._sights, self.weights * residuals, strict=True)
+        return self._summed([sight.back(part) for sight, part in pairs])
+
+    def diagonal(self) -> torch.Tensor:
+        """(n,) of A^T w A."""
+        pairs = zip(self._sights, self.weights, strict=True)
+        return self._summed([sight.back.squared(part) for sight, part in pairs])[:, 0]
+
+    def _summed(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        sums = parts[0].new_zeros(len(self.columns), parts[0].shape[1])
+        for place, part in zip(self._places, parts, strict=True):
+            sums.index_add_(0, place, part)
+        return sums
+
+
+def _solution(joint: _Joint, scale: torch.Tensor, residual: torch.Tensor, steps: int) -> torch.Tensor:
+    """p (n, C) with which A p is near ``residual`` (B, S * S, C): ``steps`` of conjugate gradients from 0."""
+    moved = residual.new_zeros(len(joint.columns), residual.shape[-1])
+    direction, descent = torch.zeros_like(moved), residual.new_zeros(())
     for _ in range(steps):
-        gradient = back(weights * residual)
-        scaled = scale * gradient
-        former, descent = descent, (gradient * scaled).sum()
-        direction = scaled + direction * _ratio(descent, former)
-        seen = torch.stack([s.image(direction[index]) for s, index in zip(sights, where, strict=True)])
-        length = _ratio(descent, (weights * seen.square()).sum())
-        moved = moved + length * direction
-        residual = residual - length * seen
-    grid.table.index_add_(0, columns, moved)
+        gradient = joint.back(residual)
+        former, descent = descent, (gradient * scale * gradient).sum()
+        direction = scale * gradient + _ratio(descent, former) * direction
+        seen = joint.seen(direction)
+        length = _ratio(descent, (joint.weights * seen.square()).sum())
+        moved, residual = moved + length * direction, residual - length * seen
+    return moved
 
 
 def _preconditioner(diagonal: torch.Tensor, columns: torch.Tensor, levels: tuple[Level, ...]) -> torch.Tensor:
@@ -151,6 +172,4 @@ def _ratio(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 
 def _sums(index: torch.Tensor, table: torch.Tensor, weight: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-    return F.embedding_bag(
-        index, table.contiguous(), start, mode="sum", per_sample_weights=weight, include_last_offset=True
-    )
+    return F.embedding_bag(index, table.contiguous(), start, mode="sum", per_sample_weights=weight)
