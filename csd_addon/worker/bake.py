@@ -21,7 +21,6 @@ from ..core.margin import fill_margin, margin_width, near_filled
 from ..core.mesh import MeshData, Normalization
 from ..core.uv_raster import chart_borders, first_owner, overlap, owners, touching, unrolled
 from . import blocks
-from .field.hashgrid import HashField
 
 # Points along the edge of a texel where the field changes fast.
 FINE = 2
@@ -201,14 +200,14 @@ def uv_coverage(corner_uvs: np.ndarray, shape: Shape, *, samples: int = 1) -> np
 
 
 @torch.no_grad()
-def evaluate(field: HashField, points: torch.Tensor) -> torch.Tensor:
+def evaluate(field: torch.nn.Module, points: torch.Tensor) -> torch.Tensor:
     """(P, C) values on the CPU, in blocks; ``points`` (P, 3) on any device."""
     device = next(field.parameters()).device
     return torch.cat([field(block.to(device)).cpu() for block in points.split(_BLOCK)])
 
 
 def texel_means(
-    field: HashField, atlas: Atlas, seen: SeenSurface | None = None, *, chosen: torch.Tensor | None = None,
+    field: torch.nn.Module, atlas: Atlas, seen: SeenSurface | None = None, *, chosen: torch.Tensor | None = None,
     fine: int = 1,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:  # fmt: skip
     """Yield (texel (n,) int64, mean of the field over the texel's samples (n, C)), band by band.
@@ -228,7 +227,7 @@ def texel_means(
 
 
 def bake(
-    field: HashField, atlas: Atlas, margin: int = 0, seen: SeenSurface | None = None, exact: float = EXACT
+    field: torch.nn.Module, atlas: Atlas, margin: int = 0, seen: SeenSurface | None = None, exact: float = EXACT
 ) -> tuple[np.ndarray, np.ndarray]:
     """The finished image (H, W, 3) float32 and the texels (H, W) bool that got a field value themselves.
 
@@ -247,7 +246,7 @@ def bake(
     return fill_margin(image, filled, margin or margin_width(atlas.shape)), filled
 
 
-def _ask(field: HashField, atlas: Atlas, texel: np.ndarray, seen: SeenSurface | None) -> np.ndarray:
+def _ask(field: torch.nn.Module, atlas: Atlas, texel: np.ndarray, seen: SeenSurface | None) -> np.ndarray:
     """(n, C) values at the centres of flat ``texel`` (n,), which have one sample each."""
     sample = torch.searchsorted(atlas.sample, torch.from_numpy(texel))
     parts = [evaluate(field, _places(atlas, part, seen)) for part in sample.split(_BLOCK)]

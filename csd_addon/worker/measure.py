@@ -16,7 +16,6 @@ from ..core.atlas import sample_bilinear, seam_error
 from ..core.mesh import MeshData, Normalization
 from ..core.report import psnr
 from .bake import Atlas, SeenSurface, evaluate
-from .field.hashgrid import HashField
 
 # Surface points of the field-to-bake comparison.
 PROBES = 20_000
@@ -50,8 +49,8 @@ def unseen_texels(atlas: Atlas, seen: SeenSurface) -> np.ndarray:
 
 
 def measure(
-    field: HashField, meshes: Mapping[int, MeshData], normalization: Normalization, images: Mapping[int, np.ndarray],
-    fillings: Sequence[Filling], seen: Mapping[int, SeenSurface] | None = None,
+    field: torch.nn.Module, meshes: Mapping[int, MeshData], normalization: Normalization,
+    images: Mapping[int, np.ndarray], fillings: Sequence[Filling], seen: Mapping[int, SeenSurface] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The figures of a bake. images: by picture, the values as they were written. meshes: see ``probes``."""
     places = list(probes(meshes, normalization))

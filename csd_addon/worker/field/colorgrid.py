@@ -30,6 +30,7 @@ class ColorGrid(nn.Module):
         """(N, 3) points to (N, 3) colours."""
         red, green, blue = self.table.T.contiguous()
         cells = points if isinstance(points, Cells) else Cells(points, self.levels, keep=True)
+        # ``encode`` takes two tables at a time.
         both, rest = encode(cells, red, green, self.levels), encode(cells, blue, blue, self.levels)
         sums = torch.stack([both[0::2].sum(0), both[1::2].sum(0), rest[0::2].sum(0)], dim=1)
         return (MIDDLE + sums).clamp(self.low, self.high)
