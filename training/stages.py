@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from .latent import encode_all, new_autoencoder, projection, train_decoder
 from .package import known_words, write_part, write_tokenizer, write_vocabulary
 from .text_encoder import inherit, new_model, pretrain, tokenize, train_tokenizer
 from .unet import DenoisingData, UNetTask, new_scheduler, new_unet
+from .vocabulary import HARD
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,12 @@ class Sizes:
     controlnet_steps: int
     batch: int = 32
     rate: float = 2e-3
+    hard: int = 1
 
 
 FULL = Sizes(84_000, 2_000, 4, 1_500, 800, 9_000, 600)
 # On from the weights of a teacher that is there; the full rate would undo what was learned as it fell.
-CONTINUED = Sizes(120_000, 2_000, 4, 1_100, 300, 7_000, 1_000, rate=1e-3)
+CONTINUED = Sizes(120_000, 2_000, 4, 1_100, 300, 7_000, 1_000, rate=1e-3, hard=3)
 # One GPU, from nothing or on from a teacher; the machine that has one makes the images with all its cores.
 ACCELERATED = Sizes(240_000, 2_000, 4, 1_500, 800, 20_000, 3_000, batch=512)
 SMOKE = Sizes(60, 10, 1, 3, 3, 3, 2)
@@ -80,7 +82,13 @@ class Workplace:
         tensors = load_file(self.work / f"{split}.safetensors")
         empty = tokenize(self.tokenizer(), [""])[0].to(torch.int16)
         every = 1 if count is None else max(1, len(tensors["latents"]) // count)
-        return DenoisingData(tensors["latents"][::every], tensors["tokens"][::every], empty)
+        latents = tensors["latents"][::every]
+        return DenoisingData(latents, tensors["tokens"][::every], empty, torch.arange(len(latents)))
+
+    def training_data(self) -> DenoisingData:
+        """All images; those of hard materials are drawn `sizes.hard` times as often as the others."""
+        looks = dataset.load(self.work / "images").looks
+        return replace(self.denoising_data("images"), deck=deck([look.material for look in looks], self.sizes.hard))
 
     def condition_data(self, split: str, kind: str, count: int | None = None) -> ConditionData:
         data = dataset.load(self.work / split)
@@ -112,6 +120,12 @@ class Workplace:
             name, self.work / name, steps, batch=self.sizes.batch, rate=self.sizes.rate, processes=self.processes,
             seed=self.seed, device=self.device, compiled=self.compiled, **fields,
         )  # fmt: skip
+
+
+def deck(materials: list[str], hard: int) -> torch.Tensor:
+    """[M] int64 numbers of the images with these `materials`; of hard ones each is in it `hard` times."""
+    times = torch.tensor([hard if material in HARD else 1 for material in materials])
+    return torch.arange(len(materials)).repeat_interleave(times)
 
 
 def images(place: Workplace) -> None:
@@ -193,7 +207,7 @@ def unet(place: Workplace) -> None:
         run.marker.touch()
     else:
         task = UNetTask(
-            place.denoising_data("images"), place.denoising_data("held_out", 48), place.text_encoder(),
+            place.training_data(), place.denoising_data("held_out", 48), place.text_encoder(),
             place.draw_prompts,
         )  # fmt: skip
         train(place.started(UNet2DConditionModel, "unet") if place.start else new_unet(SEED), task, run)
@@ -214,7 +228,7 @@ def train_controlnet(place: Workplace, kind: str) -> None:
     model = place.averaged_unet()
     task = ControlNetTask(
         model, place.text_encoder(),
-        place.denoising_data("images"), place.condition_data("images", kind),
+        place.training_data(), place.condition_data("images", kind),
         place.denoising_data("held_out", 48), place.condition_data("held_out", kind, 48),
         partial(place.draw_conditions, kind),
     )  # fmt: skip

@@ -54,19 +54,22 @@ def error(predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 @dataclass
 class DenoisingData:
-    """latents [N, 24, 16, 16] float16; tokens [N, K, 32] int16, K captions an image; empty [32], no words."""
+    """latents [N, 24, 16, 16] float16; tokens [N, K, 32] int16, K captions an image; empty [32], no words; deck [M]
+    int64, the images that `draw` takes evenly from, some of them several times.
+    """
 
     latents: torch.Tensor
     tokens: torch.Tensor
     empty: torch.Tensor
+    deck: torch.Tensor
 
     def to(self, device: str) -> DenoisingData:
-        return DenoisingData(self.latents.to(device), self.tokens.to(device), self.empty.to(device))
+        return DenoisingData(*(tensor.to(device) for tensor in (self.latents, self.tokens, self.empty, self.deck)))
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Indices [B], latents [B, ...] float32 and token ids [B, 32], some captions left out."""
         device = generator.device
-        index = torch.randint(len(self.latents), (batch,), generator=generator, device=device)
+        index = self.deck[torch.randint(len(self.deck), (batch,), generator=generator, device=device)]
         which = torch.randint(self.tokens.shape[1], (batch,), generator=generator, device=device)
         tokens = self.tokens[index, which].long()
         tokens[torch.rand(batch, generator=generator, device=device) < CAPTION_DROPOUT] = self.empty.long()

@@ -1,0 +1,32 @@
+"""What training draws: all time steps alike, for synthesis passes through all; hard materials more often."""
+
+from __future__ import annotations
+
+import torch
+
+from training.stages import deck
+from training.unet import DenoisingData, random_noise
+from training.vocabulary import HARD, MATERIAL_NAMES
+
+
+def test_time_steps_are_even():
+    latents = torch.zeros(200_000, 1)
+    time, noise = random_noise(latents, torch.Generator().manual_seed(0))
+    shares = torch.bincount(time // 100, minlength=10) / len(time)
+    counts = torch.bincount(time, minlength=1000)
+    print(f"share of each hundred: {shares.min():.4f} to {shares.max():.4f} (0.1 within 0.003)")
+    assert time.dtype == torch.int64 and noise.shape == latents.shape and len(counts) == 1000
+    assert (shares - 0.1).abs().max() < 0.003 and counts.min() >= 120
+
+
+def test_hard_materials_are_drawn_more_often():
+    materials = ["gold", HARD[0], "snow", HARD[1]]
+    assert set(HARD) <= set(MATERIAL_NAMES)
+    latents = torch.arange(4.0).reshape(4, 1, 1, 1)
+    tokens = torch.zeros(4, 1, 32, dtype=torch.int16)
+    data = DenoisingData(latents, tokens, torch.zeros(32, dtype=torch.int16), deck(materials, 3))
+    index, drawn, _ = data.draw(80_000, torch.Generator().manual_seed(0))
+    shares = torch.bincount(index, minlength=4) / len(index)
+    print(f"shares {shares.tolist()}, wanted 1/8, 3/8, 1/8, 3/8 within 0.006")
+    assert (drawn.flatten() == index).all()
+    assert (shares - torch.tensor([1, 3, 1, 3]) / 8).abs().max() < 0.006
