@@ -74,18 +74,21 @@ def test_expert_values_reach_the_run_and_its_report(tmp_path: Path) -> None:
 
 
 def test_a_uv_map_on_udim_tiles_gives_an_image_for_each(tmp_path: Path) -> None:
-    # The same cube with all its charts on one square, and with its last four faces on the next tile.
+    # The same cube with all its charts on one square, and with its last four faces on the next tile, which takes no bit
+    # from multiples of 1 / 4096.
     one, many = (make_folder(tmp_path, iterations=0, expert={"iterations": 2}) for _ in range(2))
-    uvs = shapes.cube().corner_uvs.copy()
+    cube = replace(shapes.cube(), corner_uvs=(shapes.cube().corner_uvs * 4096).round() / 4096)
+    cube.save(one.mesh)
+    uvs = cube.corner_uvs.copy()
     uvs[8:] += np.float32([1, 0])
-    replace(shapes.cube(), corner_uvs=uvs).save(many.mesh)
+    replace(cube, corner_uvs=uvs).save(many.mesh)
     reports = [run(folder)[-1].report for folder in (one, many)]
     assert sorted(path.name for path in many.result.glob("*.png")) == ["basecolor.1001.png", "basecolor.1002.png"]
     assert sorted(path.name for path in many.preview.iterdir()) == ["basecolor.1001.png", "basecolor.1002.png"]
     whole = np.asarray(Image.open(one.basecolor))
     parts = [np.asarray(Image.open(tile_file(many.basecolor, number))) for number in (1001, 1002)]
     # Faces 8 to 11 lie in the upper half of the image, from a third of its width to its end.
-    low, high = shapes.cube().corner_uvs[8:].min(axis=(0, 1)), shapes.cube().corner_uvs[8:].max(axis=(0, 1))
+    low, high = cube.corner_uvs[8:].min(axis=(0, 1)), cube.corner_uvs[8:].max(axis=(0, 1))
     rows = slice(int((1 - high[1]) * 64) + 1, int((1 - low[1]) * 64))
     columns = slice(int(low[0] * 64) + 1, int(high[0] * 64))
     assert np.array_equal(parts[1][rows, columns], whole[rows, columns]), "the same field on another tile"

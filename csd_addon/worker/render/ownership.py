@@ -10,7 +10,7 @@ Views that move a place in one step move it by the sum of (share of v) m_v, m_v 
 each is given the move (sum of their shares) m_v, and its residuals the weight (share of v) / (sum of their shares).
 With the move (share of v) m_v and equal weights, a view that asks for nothing would halve what the owner asks for.
 
-Places are cubes of the unit ball; the weight of a view is its mean over a cube.
+The weight of a view is its mean over a place (``places``).
 """
 
 from __future__ import annotations
@@ -20,22 +20,21 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from .places import cubes
 from .views import PooledView
 
 FACING = 32
 # Below this cosine all count alike: a place that is seen at grazing angles alone belongs to somebody all the same.
 _GRAZING = 0.1
-# Cubes along the radius of the unit ball.
-_PLACES = 16
 
 
 class Ownership:
     """Whose the places are that the views of a ``pool`` see. At every place their shares sum up to 1."""
 
     def __init__(self, pool: Sequence[PooledView]) -> None:
-        cubes = [_cubes(view.gbuffer.position) for view in pool]
-        places, place = torch.unique(torch.cat(cubes), return_inverse=True)
-        self._pool, self._seen = pool, place.split([len(cube) for cube in cubes])
+        found = [cubes(view.gbuffer.position) for view in pool]
+        places, place = torch.unique(torch.cat(found), return_inverse=True)
+        self._pool, self._seen = pool, place.split([len(each) for each in found])
         pairs = zip(pool, self._seen, strict=True)
         weights = torch.stack([_means(_weights(view), index, len(places)) for view, index in pairs])
         # (views, places)
@@ -58,12 +57,6 @@ class Ownership:
         gbuffer = self._pool[number].gbuffer
         summed = gbuffer.resolve(values[self._seen[number], None])[..., 0]
         return summed / gbuffer.coverage.clamp(min=1 / gbuffer.supersample**2)
-
-
-def _cubes(position: torch.Tensor) -> torch.Tensor:
-    """(P,) one number for each cube, for (P, 3) positions in the unit ball."""
-    x, y, z = (torch.floor(position * _PLACES).long() + _PLACES).unbind(1)
-    return (x * 4 * _PLACES + y) * 4 * _PLACES + z
 
 
 def _weights(view: PooledView) -> torch.Tensor:

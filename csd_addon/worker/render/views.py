@@ -1,12 +1,12 @@
 """Which cameras a job uses: a fixed pool, drawn once per job from its seed.
 
 Whole-object views are stratified in azimuth; half of the elevations are uniform in angle, half on the sphere.
-Every fourth view looks along the normal of a face that no view so far has seen, so that undersides and
-hollows get their share. Close-ups look at random surface points, where the recipe says so from a few directions that
-they share: views that see a curved surface from one side draw one pattern. A close-up before whose point
-something else stands is drawn again, because what is much nearer shows its pattern larger, and its noise coarser than
-the pixels. G-buffers are rendered once, here. Without undersides no camera goes below the horizon, and none is spent on
-faces that look down.
+Every fourth view looks along the normal of a point that no view has shown from the front yet (``targets``), so that
+undersides and hollows get their share. Close-ups look at such points alone, where the recipe says so from a few
+directions that they share: views that see a curved surface from one side draw one pattern. A close-up before whose
+point something else stands is drawn again, because what is much nearer shows its pattern larger, and its noise coarser
+than the pixels. G-buffers are rendered once, here. Without undersides no camera goes below the horizon, and none is
+spent on faces that look down.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 
 import numpy as np
 import torch
@@ -23,13 +24,16 @@ from ...core.views import View, direction, even_directions, framing_distance
 from ..guidance.conditions import canny_image, depth_image
 from .gbuffer import GBuffer, render_gbuffer
 from .surface import Surface
+from .targets import Targets
 
-# Every so-manieth whole-object view is spent on the unseen.
+# Every so-manieth whole-object view is spent on what was not shown yet.
 COVERAGE_PERIOD = 4
 # A close-up is drawn so many times at most, until no more than this share of what it shows is nearer than this share of
 # the distance to its target.
 CLOSE_UP_DRAWS = 8
 MOST_NEAR, NEAR = 0.05, 0.7
+# Cosine of the angle to the normal up to which a close-up of a point would graze it.
+GRAZING = 0.35
 # Z of the unit normal below which a face looks down so steeply that it is an underside.
 _DOWN = -0.5
 # Horizontal part of a unit normal up to which it looks straight up or down.
@@ -70,25 +74,15 @@ def sample_pool(
 
 
 class _Sampler:
-    """Draws views and remembers which faces have been seen."""
+    """Draws views and remembers what they have shown."""
 
     def __init__(
         self, surface: Surface, recipe: Recipe, generator: torch.Generator, interest: np.ndarray | None
     ) -> None:
         self._surface, self._recipe, self._generator = surface, recipe, generator
         self._everywhere = interest is None
-        a, b, c = (surface.positions[surface.triangles[:, k]].cpu() for k in range(3))
-        normals = torch.linalg.cross(b - a, c - a)
-        self._areas = normals.norm(dim=1) / 2
-        if interest is not None:
-            self._areas = self._areas * torch.from_numpy(interest)
-        self._normals = torch.nn.functional.normalize(normals, dim=1)
+        self._targets = Targets(surface, _weights(surface, recipe, interest), generator)
         self._lowest = -89.0 if recipe.undersides else 0.0
-        above = self._areas * (self._normals[:, 2] > _DOWN)
-        if not recipe.undersides and above.any():
-            self._areas = above
-        self._corners = torch.stack([a, b, c], dim=1)
-        self._unseen = self._areas.clone()
         self._directions = self._shared_directions()
 
     def next_view(self, index: int) -> tuple[View, bool, GBuffer]:
@@ -96,24 +90,37 @@ class _Sampler:
         fov = self._uniform(*self._recipe.fov)
         close_up = self._uniform(0, 1) < self._recipe.close_up_share
         view, gbuffer = self._close_up(fov) if close_up else self._rendered(self._whole(index, fov))
-        # Faces in it need no more coverage views.
-        self._unseen[gbuffer.triangle.cpu()] = 0
+        self._targets.shown(view, gbuffer)
         return view, close_up, gbuffer
 
     def _close_up(self, fov: float) -> tuple[View, GBuffer]:
-        """A view of a random surface point, the freest of those drawn if something stands before all of them."""
+        """A view of a point that is due, the freest of those drawn if something stands before all of them."""
         drawn = []
-        for _ in range(CLOSE_UP_DRAWS):
-            face = self._pick(self._areas)
-            azimuth, elevation = self._facing(face)
+        for target, azimuth, elevation in islice(self._aims(), CLOSE_UP_DRAWS):
             distance = framing_distance(fov, self._uniform(*self._recipe.close_up_fill))
-            view, gbuffer = self._rendered(View(azimuth, elevation, distance, fov, self._point(face)))
+            x, y, z = self._targets.points[target].tolist()
+            view, gbuffer = self._rendered(View(azimuth, elevation, distance, fov, (x, y, z)))
             # A point so thin that no sample meets it shows nothing: worse than any.
             near = float((gbuffer.depth < NEAR * distance).float().mean().nan_to_num(1.0))
-            drawn.append((near, view, gbuffer))
-            if near <= MOST_NEAR:
+            flaws = (near > MOST_NEAR, not self._targets.visible(target, gbuffer), near)
+            drawn.append((flaws, view, gbuffer))
+            if not any(flaws[:2]):
                 break
         return min(drawn, key=lambda each: each[0])[1:]
+
+    def _aims(self) -> Iterator[tuple[int, float, float]]:
+        """Targets with an azimuth and an elevation for a close-up of each; of those that are shared all that do not
+        graze it, the nearest to its normal first, or else any near it. One target is due; the others, for where that
+        can't be looked at, are not.
+        """
+        for draw in count():
+            target = self._targets.known() if draw else self._targets.next()
+            if len(self._directions):
+                cosines = direction(*self._directions.T) @ self._targets.normals[target].double().numpy()
+                for i in sorted(np.flatnonzero(cosines > GRAZING), key=lambda i: -cosines[i]):
+                    yield target, *self._directions[i].tolist()
+            else:
+                yield target, *self._towards(target, spread=35.0)
 
     def _shared_directions(self) -> np.ndarray:
         """(N, 2) azimuths and elevations of the close-ups, turned by chance, none below the lowest; (0, 2): any."""
@@ -122,22 +129,12 @@ class _Sampler:
         turned = even_directions(self._recipe.close_up_directions) + [self._uniform(0, 360), 0]
         return turned[turned[:, 1] >= self._lowest]
 
-    def _facing(self, face: int) -> tuple[float, float]:
-        """Azimuth and elevation of a close-up of ``face``: the nearest to its normal of those that are shared, or any
-        near it.
-        """
-        if not len(self._directions):
-            return self._towards(face, spread=35.0)
-        nearest = np.argmax(direction(*self._directions.T) @ self._normals[face].double().numpy())
-        azimuth, elevation = self._directions[nearest].tolist()
-        return azimuth, elevation
-
     def _whole(self, index: int, fov: float) -> View:
         distance = framing_distance(fov, self._uniform(*self._recipe.fill))
-        if index % COVERAGE_PERIOD == COVERAGE_PERIOD - 1 and self._unseen.sum() > 0:
-            azimuth, elevation = self._towards(self._pick(self._unseen), spread=10.0)
+        if index % COVERAGE_PERIOD == COVERAGE_PERIOD - 1 and not self._targets.covered:
+            azimuth, elevation = self._towards(self._targets.next(), spread=10.0)
         elif not self._everywhere:
-            azimuth, elevation = self._towards(self._pick(self._areas), spread=25.0)
+            azimuth, elevation = self._towards(self._targets.next(), spread=25.0)
         else:
             azimuth, elevation = self._azimuth(index), self._elevation()
         return View(azimuth, elevation, distance, fov)
@@ -145,13 +142,6 @@ class _Sampler:
     def _rendered(self, view: View) -> tuple[View, GBuffer]:
         size, supersample = self._recipe.resolution, self._recipe.supersample
         return view, render_gbuffer(self._surface, view, size=size, supersample=supersample)
-
-    def _point(self, face: int) -> tuple[float, float, float]:
-        """A random point on ``face``, uniform by area: the middle of a large face is one place alone."""
-        a, b, c = self._corners[face]
-        along, across = self._uniform(0, 1) ** 0.5, self._uniform(0, 1)
-        x, y, z = (a + along * (b - a) + along * across * (c - b)).tolist()
-        return x, y, z
 
     def _azimuth(self, index: int) -> float:
         # The golden-ratio sequence is stratified at every prefix.
@@ -164,9 +154,9 @@ class _Sampler:
         sines = torch.deg2rad(torch.tensor([low, high])).sin().tolist()
         return float(torch.rad2deg(torch.asin(torch.tensor(self._uniform(sines[0], sines[1])))))
 
-    def _towards(self, face: int, *, spread: float) -> tuple[float, float]:
-        """Azimuth and elevation that look at ``face`` along its normal, give or take ``spread`` degrees."""
-        x, y, z = self._normals[face].tolist()
+    def _towards(self, target: int, *, spread: float) -> tuple[float, float]:
+        """Azimuth and elevation that look at ``target`` along its normal, give or take ``spread`` degrees."""
+        x, y, z = self._targets.normals[target].tolist()
         # Above a roof one azimuth is as good as another.
         azimuth = math.degrees(math.atan2(x, -y)) if math.hypot(x, y) > _STEEP else self._uniform(-180, 180)
         elevation = math.degrees(math.asin(min(max(z, -1.0), 1.0))) + self._uniform(-spread, spread)
@@ -175,11 +165,16 @@ class _Sampler:
             azimuth, elevation = azimuth + 180, math.copysign(180, elevation) - elevation
         return azimuth + self._uniform(-spread, spread), min(max(elevation, self._lowest), 89.0)
 
-    def _pick(self, weights: torch.Tensor) -> int:
-        """A face with probability proportional to ``weights`` (any number of faces)."""
-        cumulative = weights.double().cumsum(0)
-        value = self._uniform(0, 1) * float(cumulative[-1])
-        return min(int(torch.searchsorted(cumulative, value, right=True)), len(weights) - 1)
-
     def _uniform(self, low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=self._generator, dtype=torch.float64))
+
+
+def _weights(surface: Surface, recipe: Recipe, interest: np.ndarray | None) -> torch.Tensor:
+    """(T,) how much of the cameras' attention each triangle is worth: its area, none where nobody is to look."""
+    a, b, c = surface.positions.cpu()[surface.triangles.cpu()].unbind(1)
+    normals = torch.linalg.cross(b - a, c - a)
+    areas = normals.norm(dim=1) / 2
+    if interest is not None:
+        areas = areas * torch.from_numpy(interest)
+    above = areas * (torch.nn.functional.normalize(normals, dim=1)[:, 2] > _DOWN)
+    return above if not recipe.undersides and above.any() else areas
