@@ -28,10 +28,11 @@ from ..core.views import View, framing_distance
 from ..jobs.folder import read_json, write_json
 from ..protocol import Cancelled, Done, Progress
 from .guidance import score
+from .render.compositing import composite
 from .render.gbuffer import render_gbuffer
 from .render.surface import Surface
 from .render.views import PooledView
-from .synthesis import Synthesis, composite
+from .synthesis import Synthesis
 from .texture_run import PROGRESS_PERIOD, TextureRun
 
 SHOWN = [View(azimuth, 15, framing_distance(35, 0.95), 35) for azimuth in (0, 90, 180, 270)]

@@ -29,9 +29,10 @@ from .field.hashgrid import HashField, Level
 from .field.residual import PaintField, ResidualField, adjust
 from .guidance import score
 from .guidance.teacher import DiffusionTeacher
+from .render.compositing import composite
 from .render.views import PooledView
 from .settling import Settling
-from .synthesis import Synthesis, composite
+from .synthesis import Synthesis
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     sample views -> constant G-buffers -> field -> image -> teacher's x -> noise -> classifier score -> step
 
 A step is one of Adam's along the gradient, or, with a stride, a move of the images by a given length
-(``guidance/stride.py``) that the field is fitted to (``field/leastsquares.py``).
+(``guidance/stride.py``) that the field is fitted to (``fitting.py``).
 
 The field is optimised in unit-ball space; images are (B, 3, S, S) sRGB-encoded in [0, 1], row 0 at the top.
 Everything random comes from one CPU generator, so a seed fixes the run (bit for bit on the CPU), and a
@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from ..core.recipe import Recipe, at
 from .checkpoint import load_checkpoint, save_checkpoint
 from .control import Control, JobFailure, is_out_of_memory
-from .field import leastsquares
-from .field.colorgrid import MIDDLE, ColorGrid
+from .field.colorgrid import ColorGrid
 from .field.hashgrid import Cells, HashField, Level, TextureField, level_table
+from .fitting import Fitting
 from .guidance import score, stride
 from .guidance.prompts import PromptCache, text_for
 from .guidance.pullback import Encoded, clip_pixels
@@ -33,14 +33,12 @@ from .guidance.surface_noise import Stuck, SurfaceNoise
 from .guidance.teacher import DiffusionTeacher
 from .guidance.whitening import Whitening
 from .memory import Need, Plan, empty_cache, smaller
+from .render.compositing import composite
 from .render.gbuffer import render_gbuffer
-from .render.ownership import Ownership
 from .render.views import PooledView
 
 # Seconds between two checkpoints.
 CHECKPOINT_PERIOD = 30.0
-# With a stride: how many steps of conjugate gradients fit the field to the images of one of the loop's.
-FITS = 10
 # Noise that sticks as an image is sampled so many times along the edge of the image, that two views of a place agree.
 NOISE_SAMPLES = 512
 # So many steps in a row may be left out because a number in them is not finite.
@@ -63,13 +61,13 @@ class Synthesis:
         self.embed = PromptCache(teacher.embed)
         levels = level_table(recipe.levels, recipe.table_log2, recipe.coarsest, recipe.finest)
         self.field = self.make_field(levels).to(teacher.device)
-        # What is fitted needs none.
+        # A field has either: it is fitted, or an optimiser descends.
+        self.fitting = Fitting(self.field, pool, self) if isinstance(self.field, ColorGrid) else None
         self.optimizer = _adam(self.field, recipe) if isinstance(self.field, HashField) else None
         self.surface_noise = SurfaceNoise(recipe.noise_share, recipe.noise_cells, generator.initial_seed())
         self._order = stride.order(len(pool), generator.initial_seed())
         # By the number of the view in the pool.
         self._stuck: dict[int, Stuck] = {}
-        self._sights: dict[int, leastsquares.Sight] = {}
         self.iteration = 0
         self.norms: list[dict[str, float]] = []
         # What the artist should be told; whoever runs the loop takes them away.
@@ -165,8 +163,9 @@ class Synthesis:
         if not bool(torch.isfinite(g).all() & torch.isfinite(pixels).all()):
             return self._skip()
         self._skipped = 0
-        if isinstance(self.field, ColorGrid):
-            self._fit(drawn, backgrounds, self._length(len(views)) * pixels + self._hidden(views, images, x.shape[-1]))
+        if self.fitting:
+            way = -self._length(len(views)) * pixels - self._hidden(views, images, x.shape[-1])
+            self.fitting.move(drawn, backgrounds, way)
         else:
             loss = score.surrogate_loss(images, pixels) + self.penalty(views, images, backgrounds)
             self._descend(loss, at(recipe.rate_factor, progress))
@@ -177,10 +176,6 @@ class Synthesis:
     def whitening(self) -> Whitening:
         """What the teacher's encoder amplifies."""
         return Whitening(self.teacher.encode, self.recipe.resolution, self.teacher.device)
-
-    @cached_property
-    def _ownership(self) -> Ownership:
-        return Ownership(self.pool)
 
     def _noise(self, drawn: Sequence[int], x: torch.Tensor) -> torch.Tensor:
         """The noise of one step for the ``drawn`` views of the pool, like ``x``.
@@ -207,23 +202,10 @@ class Synthesis:
 
     def _images(self, drawn: Sequence[int], backgrounds: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) of the ``drawn`` views; differentiable in the field where an optimiser descends."""
+        if self.fitting:
+            return self.fitting.images(drawn, backgrounds)
         views = [self.pool[i] for i in drawn]
-        if isinstance(self.field, ColorGrid):
-            return self._reachable(views, backgrounds, self._linear(self.field, drawn, backgrounds))
         return composite(views, self.colors(views), backgrounds)
-
-    def _linear(self, field: ColorGrid, drawn: Sequence[int], backgrounds: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S): the images as a fit sees them, linear in the numbers of the ``field`` and without bounds."""
-        views = [self.pool[i] for i in drawn]
-        shown = leastsquares.images(field, [self._sight(i) for i in drawn])
-        constant = composite(views, self.painted(views, MIDDLE), backgrounds)
-        return constant + shown.transpose(1, 2).reshape(constant.shape)
-
-    def _sight(self, number: int) -> leastsquares.Sight:
-        if number not in self._sights:
-            view = self.pool[number]
-            self._sights[number] = leastsquares.Sight(view.gbuffer, self.field.levels, self.share(view))
-        return self._sights[number]
 
     def _length(self, drawn: int) -> float:
         """By how many times the gradient pixels move. ``drawn``: how many views of the pool a step draws."""
@@ -239,23 +221,6 @@ class Synthesis:
         patch = images.shape[-1] // edge
         filled = 1 - F.interpolate(F.max_pool2d(beside, patch), scale_factor=patch)
         return filled * self.whitening.hidden(images)
-
-    def _fit(self, drawn: Sequence[int], backgrounds: torch.Tensor, move: torch.Tensor) -> None:
-        """Fit the field to the images of the ``drawn`` views, moved by -``move`` (B, 3, S, S) where they own them."""
-        assert isinstance(self.field, ColorGrid)
-        images = self._linear(self.field, drawn, backgrounds)
-        together, own = self._ownership.of(drawn)
-        views = [self.pool[i] for i in drawn]
-        change = self._reachable(views, backgrounds, images - together[:, None] * move) - images
-        sights = [self._sight(i) for i in drawn]
-        leastsquares.fit(self.field, sights, change.flatten(2).transpose(1, 2), own.flatten(1), FITS)
-
-    def _reachable(
-        self, views: Sequence[PooledView], backgrounds: torch.Tensor, images: torch.Tensor
-    ) -> torch.Tensor:
-        """``images`` between those of ``views`` in the darkest and in the lightest colour that the field can have."""
-        low, high = (composite(views, self.painted(views, edge), backgrounds) for edge in self.recipe.albedo)
-        return torch.minimum(torch.maximum(images, low), high)
 
     def _skip(self) -> dict[str, float]:
         """Leave the step out: field and optimiser stay as the last good step left them."""
@@ -394,13 +359,3 @@ def _adam(field: HashField, recipe: Recipe) -> torch.optim.Adam:
     ]
     # The tiny epsilon is safe because the field and its gradients are float32.
     return torch.optim.Adam(groups, betas=recipe.betas, eps=1e-15, fused=True)
-
-
-def composite(views: Sequence[PooledView], colors: torch.Tensor, backgrounds: torch.Tensor) -> torch.Tensor:
-    """(B, 3, S, S) images of ``views`` from their samples' (P, 3) ``colors`` over solid (B, 3) ``backgrounds``."""
-    parts = colors.split([len(v.gbuffer.position) for v in views])
-    images = []
-    for view, part, background in zip(views, parts, backgrounds.to(colors.device), strict=True):
-        uncovered = 1 - view.gbuffer.coverage[..., None]
-        images.append(view.gbuffer.resolve(part) + uncovered * background)
-    return torch.stack(images).permute(0, 3, 1, 2)

@@ -19,9 +19,9 @@ from csd_addon.worker.control import Control
 from csd_addon.worker.editing import Editing, bake_edit, show_source
 from csd_addon.worker.guidance import score
 from csd_addon.worker.guidance.analytic import GaussianTeacher
+from csd_addon.worker.render.compositing import composite
 from csd_addon.worker.render.surface import Surface
 from csd_addon.worker.render.views import sample_pool
-from csd_addon.worker.synthesis import composite
 from tests import shapes
 
 RECIPE = Recipe(

@@ -25,9 +25,9 @@ from csd_addon.worker.guidance.loading import Networks
 from csd_addon.worker.guidance.pullback import Encoded
 from csd_addon.worker.guidance.teacher import DiffusionTeacher
 from csd_addon.worker.memory import Need, Plan, fit
+from csd_addon.worker.render.compositing import composite
 from csd_addon.worker.render.surface import Surface
 from csd_addon.worker.render.views import sample_pool
-from csd_addon.worker.synthesis import composite
 from tests import shapes
 from tests.worker.true_size import true_networks
 

@@ -15,7 +15,7 @@ from csd_addon.worker.control import Control
 from csd_addon.worker.field.colorgrid import ColorGrid
 from csd_addon.worker.guidance import stride
 from csd_addon.worker.guidance.whitening import Whitening
-from csd_addon.worker.synthesis import composite
+from csd_addon.worker.render.compositing import composite
 from tests.worker.test_synthesis import RECIPE, ImageTeacher, colors, make_run
 
 FALLING = (0.0, 0.999, 0.02, 1.0)
@@ -144,6 +144,7 @@ def test_faint_and_strong_patterns_go_about_as_far_as_is_asked_for(drawn: int) -
 def way_followed(amplitude: float, drawn: int) -> float:
     """Eight views in turns of so many ask eight times for an eighth of one pattern: how much of it the field has."""
     run = make_run(replace(STRIDING, views_per_step=drawn, view_pool=8))
+    assert run.fitting
     every = range(len(run.pool))
 
     def images(numbers: Sequence[int]) -> torch.Tensor:
@@ -158,7 +159,7 @@ def way_followed(amplitude: float, drawn: int) -> float:
 
     before = images(every)
     for numbers in [every[i : i + drawn] for i in every[::drawn]] * 8:
-        run._fit(numbers, torch.zeros(drawn, 3), -amplitude / 8 * patterns(numbers))
+        run.fitting.move(numbers, torch.zeros(drawn, 3), amplitude / 8 * patterns(numbers))
     pattern = patterns(every)
     return float(((images(every) - before) * pattern).sum() / pattern.square().sum()) / amplitude
 
@@ -185,8 +186,9 @@ def test_noise_is_an_image_for_a_linear_encoder_alone(monkeypatch: pytest.Monkey
 
 def test_the_fit_stays_among_the_colours_there_are() -> None:
     run = make_run(STRIDING)
+    assert run.fitting
     views, white = run.pool[:2], torch.ones(2, 3)
-    reached = run._reachable(views, white, torch.full((2, 3, 24, 24), 5.0))
+    reached = run.fitting.reachable([0, 1], white, torch.full((2, 3, 24, 24), 5.0))
     inside = torch.stack([view.gbuffer.coverage for view in views]) == 1
     assert torch.allclose(reached.permute(0, 2, 3, 1)[inside], torch.tensor(STRIDING.albedo[1]))
     outside = torch.stack([view.gbuffer.coverage for view in views]) == 0

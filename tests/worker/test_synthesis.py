@@ -13,9 +13,10 @@ from csd_addon.core.recipe import Recipe, constant
 from csd_addon.core.views import View
 from csd_addon.worker.control import Control, JobFailure
 from csd_addon.worker.guidance.analytic import GaussianTeacher
+from csd_addon.worker.render.compositing import composite
 from csd_addon.worker.render.surface import Surface
 from csd_addon.worker.render.views import PooledView, sample_pool
-from csd_addon.worker.synthesis import Synthesis, composite
+from csd_addon.worker.synthesis import Synthesis
 from tests import shapes
 
 RECIPE = Recipe(
