@@ -1,8 +1,8 @@
 """What cameras are to look at next: points of the surface that no view has shown from the front yet.
 
-Drawn by area alone, close-ups leave holes: 48 of them that cover a ball two and a half times over leave a twelfth of it
-to views that graze it, where the colours of the first, noisy steps stay. So each looks at a random one of the points
-that are due, and when none is due any more, all are again that could be shown.
+Drawn by area alone, close-ups leave holes to views that graze them, where the colours of the first, noisy steps stay
+(docs/pitfalls.md). So each looks at a random one of the points that are due, and when none is due any more, all are
+again that could be shown.
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ class _Sampler:
 
     def _aims(self) -> Iterator[tuple[int, float, float]]:
         """Targets with an azimuth and an elevation for a close-up of each; of those that are shared all that do not
-        graze it, the nearest to its normal first, or else any near it. One target is due; the others, for where that
-        can't be looked at, are not.
+        graze it, the nearest to its normal first, or else any near it. The first target is due; where it can't be
+        looked at, ones follow that could.
         """
         for draw in count():
             target = self._targets.known() if draw else self._targets.next()
