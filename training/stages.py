@@ -30,6 +30,10 @@ from .vocabulary import HARD
 
 @dataclass(frozen=True)
 class Sizes:
+    """How much each stage makes, or how many steps it takes. hard: how often the images of `HARD` are drawn for one
+    of the others.
+    """
+
     images: int
     held_out: int
     captions: int
