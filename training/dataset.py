@@ -202,8 +202,16 @@ def load(folder: Path) -> Dataset:
 
 
 def load_shard(folder: Path) -> Dataset:
-    looks = [Look(**fields) for fields in json.loads((folder / "looks.json").read_text())]
     arrays = {
         name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("images", "buffer", "depth", "canny")
     }
-    return Dataset(looks=looks, **arrays)
+    return Dataset(looks=shard_looks(folder), **arrays)
+
+
+def load_looks(folder: Path) -> list[Look]:
+    """Those of `load`, without the images."""
+    return [look for path in sorted(folder.glob("*/looks.json")) for look in shard_looks(path.parent)]
+
+
+def shard_looks(folder: Path) -> list[Look]:
+    return [Look(**fields) for fields in json.loads((folder / "looks.json").read_text())]

@@ -48,7 +48,7 @@ class Sizes:
 
 FULL = Sizes(84_000, 2_000, 4, 1_500, 800, 9_000, 600)
 # On from the weights of a teacher that is there; the full rate would undo what was learned as it fell.
-CONTINUED = Sizes(120_000, 2_000, 4, 1_100, 300, 7_000, 1_000, rate=1e-3, hard=3)
+CONTINUED = Sizes(84_000, 2_000, 4, 1_100, 300, 7_000, 1_000, rate=1e-3, hard=3)
 # One GPU, from nothing or on from a teacher; the machine that has one makes the images with all its cores.
 ACCELERATED = Sizes(240_000, 2_000, 4, 1_500, 800, 20_000, 3_000, batch=512)
 SMOKE = Sizes(60, 10, 1, 3, 3, 3, 2)
@@ -58,8 +58,8 @@ SEED = 1000
 @dataclass(frozen=True)
 class Workplace:
     """work: data and checkpoints. output: the finished teacher. start: a teacher whose weights training goes on from;
-    None: from nothing. compiled: whether torch compiles the networks that learn. seed: of the images, captions, time
-    steps and noise that the diffusion parts draw.
+    None: from nothing. compiled: whether torch compiles the networks that learn. seed: of the images, and of those, the
+    captions, time steps and noise that the diffusion parts draw.
     """
 
     work: Path
@@ -91,8 +91,8 @@ class Workplace:
 
     def training_data(self) -> DenoisingData:
         """All images; those of hard materials are drawn `sizes.hard` times as often as the others."""
-        looks = dataset.load(self.work / "images").looks
-        return replace(self.denoising_data("images"), deck=deck([look.material for look in looks], self.sizes.hard))
+        materials = [look.material for look in dataset.load_looks(self.work / "images")]
+        return replace(self.denoising_data("images"), deck=deck(materials, self.sizes.hard))
 
     def condition_data(self, split: str, kind: str, count: int | None = None) -> ConditionData:
         data = dataset.load(self.work / split)
@@ -133,7 +133,7 @@ def deck(materials: list[str], hard: int) -> torch.Tensor:
 
 
 def images(place: Workplace) -> None:
-    dataset.build(place.work / "images", place.sizes.images, SEED)
+    dataset.build(place.work / "images", place.sizes.images, place.seed)
     # Every held-out image has a mesh of its own share and two paints; none of the seeds is used above.
     dataset.build(place.work / "held_out", place.sizes.held_out, 9 * SEED, paints=2)
 
@@ -155,7 +155,7 @@ def keep_text(place: Workplace) -> None:
 
 
 def learn_text(place: Workplace) -> None:
-    looks = dataset.load(place.work / "images").looks
+    looks = dataset.load_looks(place.work / "images")
     rng = np.random.default_rng(SEED)
     train_tokenizer([caption(rng, look) for look in looks], place.work / "tokenizer")
     tokenizer = place.tokenizer()

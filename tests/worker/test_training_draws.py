@@ -1,10 +1,16 @@
-"""What training draws: all time steps alike, for synthesis passes through all; hard materials more often."""
+"""What training draws: all time steps alike, for synthesis passes through all; hard materials more often; other images
+for another seed, but for those that it is measured by.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 
-from training.stages import deck
+from training import dataset
+from training.stages import SMOKE, Workplace, deck, images
 from training.unet import DenoisingData, random_noise
 from training.vocabulary import HARD, MATERIAL_NAMES
 
@@ -30,3 +36,12 @@ def test_hard_materials_are_drawn_more_often():
     print(f"shares {shares.tolist()}, wanted 1/8, 3/8, 1/8, 3/8 within 0.006")
     assert (drawn.flatten() == index).all()
     assert (shares - torch.tensor([1, 3, 1, 3]) / 8).abs().max() < 0.006
+
+
+def test_another_seed_draws_other_images_and_is_measured_by_the_same(tmp_path):
+    for seed in (1000, 4000):
+        images(Workplace(tmp_path / str(seed), tmp_path, replace(SMOKE, images=5, held_out=2), 1, seed=seed))
+    one, other = tmp_path / "1000", tmp_path / "4000"
+    assert dataset.load_looks(one / "images") == dataset.load(one / "images").looks
+    assert dataset.load_looks(one / "images") != dataset.load_looks(other / "images")
+    np.testing.assert_array_equal(dataset.load(one / "held_out").images, dataset.load(other / "held_out").images)
