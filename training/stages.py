@@ -48,7 +48,7 @@ class Sizes:
 
 FULL = Sizes(84_000, 2_000, 4, 1_500, 800, 9_000, 600)
 # On from the weights of a teacher that is there; the full rate would undo what was learned as it fell.
-CONTINUED = Sizes(84_000, 2_000, 4, 1_100, 300, 7_000, 1_000, rate=1e-3, hard=3)
+CONTINUED = Sizes(120_000, 2_000, 4, 1_100, 300, 7_000, 1_000, rate=1e-3, hard=3)
 # One GPU, from nothing or on from a teacher; the machine that has one makes the images with all its cores.
 ACCELERATED = Sizes(240_000, 2_000, 4, 1_500, 800, 20_000, 3_000, batch=512)
 SMOKE = Sizes(60, 10, 1, 3, 3, 3, 2)
