@@ -46,9 +46,11 @@ def parsed(stages: tuple[str, ...]) -> argparse.Namespace:
     """The words of the command line; ends the program with a sentence where they make no sense."""
     import torch
 
+    from .stages import HIGHEST_SEED
+
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     work = Path.home() / ".cache" / "csd_texture_training"
-    parser.add_argument("--work", type=Path, default=work, help="folder for data and checkpoints")
+    parser.add_argument("--work", type=Path, default=work, help="folder for data and checkpoints, one a seed")
     parser.add_argument("--output", type=Path, help="where the teacher is written (default: csd_addon/teachers/broad)")
     parser.add_argument("--start", type=Path, help="go on from the weights of this teacher, with fewer steps")
     parser.add_argument("--controlnets-only", action="store_true", help="train the ControlNets of --start alone")
@@ -57,7 +59,8 @@ def parsed(stages: tuple[str, ...]) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the networks learn")
     parser.add_argument("--compile", action="store_true", help="1.3 times as fast after minutes; needs a C++ compiler")
     parser.add_argument("--steps", type=int, help="of the UNet, or of each ControlNet with --controlnets-only")
-    parser.add_argument("--seed", type=int, default=1000, help="with --start another than before, or it draws the same")
+    seed_help = "with --start one 100 away from those before, or it sees their images"
+    parser.add_argument("--seed", type=int, default=1000, help=seed_help)
     parser.add_argument("--processes", type=int, default=2, help="one-thread training processes")
     arguments = parser.parse_args()
     if arguments.smoke and not arguments.output:
@@ -68,6 +71,8 @@ def parsed(stages: tuple[str, ...]) -> argparse.Namespace:
         parser.error("--controlnets-only keeps all else of a teacher that is there: say which with --start.")
     if arguments.steps is not None and arguments.steps < 1:
         parser.error(f"--steps is {arguments.steps}; it must be 1 or more.")
+    if not 0 <= arguments.seed <= HIGHEST_SEED:
+        parser.error(f"--seed is {arguments.seed}; it must be 0 to {HIGHEST_SEED}: higher ones are for measuring.")
     return arguments
 
 

@@ -53,6 +53,8 @@ CONTINUED = Sizes(120_000, 2_000, 4, 1_100, 300, 7_000, 1_000, rate=1e-3, hard=3
 ACCELERATED = Sizes(240_000, 2_000, 4, 1_500, 800, 20_000, 3_000, batch=512)
 SMOKE = Sizes(60, 10, 1, 3, 3, 3, 2)
 SEED = 1000
+# Images of higher seeds are for measuring: the held-out ones here, those of the judges in `benchmarks/judges.py`.
+HIGHEST_SEED = 8_000
 
 
 @dataclass(frozen=True)

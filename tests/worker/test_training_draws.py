@@ -7,10 +7,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
+from benchmarks.judges import HELD_OUT_SEED, ORACLE_SEED
 from training import dataset
-from training.stages import SMOKE, Workplace, deck, images
+from training.__main__ import parsed
+from training.stages import ACCELERATED, CONTINUED, FULL, HIGHEST_SEED, SEED, SMOKE, STAGES, Workplace, deck, images
 from training.unet import DenoisingData, random_noise
 from training.vocabulary import HARD, MATERIAL_NAMES
 
@@ -45,3 +48,14 @@ def test_another_seed_draws_other_images_and_is_measured_by_the_same(tmp_path):
     assert dataset.load_looks(one / "images") == dataset.load(one / "images").looks
     assert dataset.load_looks(one / "images") != dataset.load_looks(other / "images")
     np.testing.assert_array_equal(dataset.load(one / "held_out").images, dataset.load(other / "held_out").images)
+
+
+@pytest.mark.parametrize("seed", [-1, HIGHEST_SEED + 1, 9 * SEED])
+def test_no_seed_makes_the_images_that_it_is_measured_by(seed, monkeypatch, capsys):
+    most = HIGHEST_SEED + max(sizes.images for sizes in (FULL, CONTINUED, ACCELERATED)) // dataset.SHARD
+    print(f"highest seed of a shard {most}, below {9 * SEED}, {ORACLE_SEED} and {HELD_OUT_SEED}")
+    assert most < min(9 * SEED, ORACLE_SEED, HELD_OUT_SEED)
+    monkeypatch.setattr("sys.argv", ["training", "--seed", str(seed)])
+    with pytest.raises(SystemExit):
+        parsed(tuple(STAGES))
+    assert f"--seed is {seed}" in capsys.readouterr().err
