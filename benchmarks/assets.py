@@ -55,13 +55,13 @@ def table(words: argparse.Namespace) -> None:
     import bpy
 
     import csd_addon
-    from csd_addon.ui import driver
+    from csd_addon.drive import object_job
     from tests.assets.cases import CASES
     from tests.assets.road import walk
 
     chosen = [c for c in CASES.values() if c.name in words.case or (not words.case and (words.heavy or not c.heavy))]
     with tempfile.TemporaryDirectory() as scratch:
-        os.environ.update({"CSD_TEXTURE_HOME": scratch, driver.FAKE_VARIABLE: "fake"})
+        os.environ.update({"CSD_TEXTURE_HOME": scratch, object_job.FAKE_VARIABLE: "fake"})
         bpy.ops.wm.read_factory_settings(use_empty=True)
         csd_addon.register("csd_addon")
         print("| Asset | Ends in | Coverage | Seams: mean, max | from afar | Bake, dB | Shared | Kept | CPU s | MB |")
@@ -124,8 +124,8 @@ def baked(path: Path, size: int) -> dict[str, Any]:
     from csd_addon.core.atlas import seam_error
     from csd_addon.core.images import parts
     from csd_addon.core.mesh import MeshData, Normalization
-    from csd_addon.worker.bake import bake, build_atlas
-    from csd_addon.worker.measure import Filling, measure
+    from csd_addon.worker.bake.bake import bake, build_atlas
+    from csd_addon.worker.bake.measure import Filling, measure
     from tests.worker.test_bake import PositionField, mip
 
     reset_peak()
@@ -240,11 +240,11 @@ def views_and_bake(path: Path, size: int) -> dict[str, float]:
     from benchmarks.bake import random_field
     from csd_addon.core.mesh import MeshData, Normalization
     from csd_addon.core.recipe import PRESETS
-    from csd_addon.worker.bake import bake, build_atlas
-    from csd_addon.worker.measure import Filling, unseen_texels
-    from csd_addon.worker.render.surface import Surface
-    from csd_addon.worker.render.views import sample_pool
-    from csd_addon.worker.unseen import Seen, SeenFaces, directions
+    from csd_addon.worker.bake.bake import bake, build_atlas
+    from csd_addon.worker.bake.measure import Filling, unseen_texels
+    from csd_addon.worker.bake.unseen import Seen, SeenFaces, directions
+    from csd_addon.worker.look.surface import Surface
+    from csd_addon.worker.look.views import sample_pool
 
     torch.set_num_threads(1)
     mesh, recipe = MeshData.load(path), PRESETS["balanced"]

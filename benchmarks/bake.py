@@ -49,9 +49,9 @@ def cycles(folder: Path, sizes: list[int]) -> dict[int, tuple[float, float]]:
     """Make the mesh, write it as the job's mesh, and bake its position as emission at each size."""
     import bpy
 
-    from csd_addon.core.margin import margin_width
     from csd_addon.scene.read_mesh import read_mesh
     from csd_addon.scene.unwrap import unwrap_into_new_layer
+    from csd_addon.worker.bake.margin import margin_width
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.mesh.primitive_monkey_add()
@@ -104,13 +104,13 @@ def ours(folder: Path, sizes: list[int], prompts: list[str]) -> None:
     """Bake the position and a hash-grid field; one JSON line for each size."""
     import torch
 
-    from csd_addon.core.margin import fill_margin, margin_width
     from csd_addon.core.mesh import MeshData, Normalization
     from csd_addon.core.recipe import PRESETS
     from csd_addon.core.resolving import resolve
     from csd_addon.core.settings import JobSettings
-    from csd_addon.worker.bake import bake, build_atlas
-    from csd_addon.worker.guidance.preferences import read_preferences
+    from csd_addon.worker.bake.bake import bake, build_atlas
+    from csd_addon.worker.bake.margin import fill_margin, margin_width
+    from csd_addon.worker.teacher.preferences import read_preferences
 
     torch.set_num_threads(1)
     mesh = MeshData.load(folder / "mesh.npz")
@@ -156,11 +156,11 @@ def optimized(prompt: str, mesh: Any) -> Any:
     from csd_addon.core.mesh import Normalization
     from csd_addon.core.resolving import resolve
     from csd_addon.core.settings import JobSettings
-    from csd_addon.worker.guidance.preferences import read_preferences
-    from csd_addon.worker.guidance.teacher import DiffusionTeacher
-    from csd_addon.worker.render.surface import Surface
-    from csd_addon.worker.render.views import sample_pool
-    from csd_addon.worker.synthesis import Synthesis
+    from csd_addon.worker.look.surface import Surface
+    from csd_addon.worker.look.views import sample_pool
+    from csd_addon.worker.method.synthesis import Synthesis
+    from csd_addon.worker.teacher.diffusion import DiffusionTeacher
+    from csd_addon.worker.teacher.preferences import read_preferences
 
     device, generator = torch.device("cpu"), torch.Generator().manual_seed(0)
     teacher = DiffusionTeacher(

@@ -37,17 +37,17 @@ from named_colors import color_shares  # noqa: E402
 
 from csd_addon.core.atlas import sample_bilinear  # noqa: E402
 from csd_addon.core.color import srgb_to_lab  # noqa: E402
-from csd_addon.core.margin import fill_margin  # noqa: E402
 from csd_addon.core.mesh import MeshData, Normalization  # noqa: E402
 from csd_addon.core.views import View, framing_distance  # noqa: E402
 from csd_addon.jobs.folder import read_json  # noqa: E402
 from csd_addon.protocol import PROTOCOL_VERSION  # noqa: E402
-from csd_addon.runtime import environment  # noqa: E402
+from csd_addon.runtime.environment import venv  # noqa: E402
 from csd_addon.runtime.paths import Paths, default_base  # noqa: E402
-from csd_addon.worker.bake import build_atlas  # noqa: E402
-from csd_addon.worker.measure import surface_points  # noqa: E402
-from csd_addon.worker.render.gbuffer import render_gbuffer  # noqa: E402
-from csd_addon.worker.render.surface import Surface  # noqa: E402
+from csd_addon.worker.bake.bake import build_atlas  # noqa: E402
+from csd_addon.worker.bake.margin import fill_margin  # noqa: E402
+from csd_addon.worker.bake.measure import surface_points  # noqa: E402
+from csd_addon.worker.look.gbuffer import render_gbuffer  # noqa: E402
+from csd_addon.worker.look.surface import Surface  # noqa: E402
 from training.materials import Paint, albedo  # noqa: E402
 from training.vocabulary import COLOR_NAMES, sample_color  # noqa: E402
 
@@ -110,9 +110,9 @@ def mesh_file(name: str, spot: Path, folder: Path) -> Path:
         return spot
     path = folder / f"{name}.obj"
     if not path.exists():
-        plan = environment.plan_blender(Paths(default_base()))
-        environment.create(plan, str(PROTOCOL_VERSION), report=lambda *_: None)
-        subprocess.run([environment.python(plan), "-c", _EXPORT, name, path], check=True, stdout=subprocess.DEVNULL)
+        plan = venv.plan_blender(Paths(default_base()))
+        venv.create(plan, str(PROTOCOL_VERSION), report=lambda *_: None)
+        subprocess.run([venv.python(plan), "-c", _EXPORT, name, path], check=True, stdout=subprocess.DEVNULL)
     return path
 
 

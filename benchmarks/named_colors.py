@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from csd_addon.core.atlas import sample_bilinear  # noqa: E402
 from csd_addon.core.mesh import MeshData, Normalization  # noqa: E402
 from csd_addon.jobs.folder import read_json  # noqa: E402
-from csd_addon.worker.measure import surface_points  # noqa: E402
+from csd_addon.worker.bake.measure import surface_points  # noqa: E402
 from training.vocabulary import COLOR_NAMES, nearest_color  # noqa: E402
 
 PROMPTS = (

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from csd_addon.core.views import View, framing_distance  # noqa: E402
 from csd_addon.worker.field.hashgrid import Level, encode, level_table  # noqa: E402
-from csd_addon.worker.render.torch_raster import rasterize  # noqa: E402
+from csd_addon.worker.look.raster import rasterize  # noqa: E402
 from tests import shapes  # noqa: E402
 
 SIZE = 512

@@ -32,8 +32,8 @@ from benchmarks.judges import HELD_OUT_SEED, OBJECT, Found, Judges, Wanted, held
 from csd_addon.core.atlas import sample_bilinear  # noqa: E402
 from csd_addon.core.mesh import MeshData, Normalization  # noqa: E402
 from csd_addon.core.views import View, framing_distance  # noqa: E402
-from csd_addon.worker.render.gbuffer import render_gbuffer  # noqa: E402
-from csd_addon.worker.render.surface import Surface  # noqa: E402
+from csd_addon.worker.look.gbuffer import render_gbuffer  # noqa: E402
+from csd_addon.worker.look.surface import Surface  # noqa: E402
 from training import dataset, oracle  # noqa: E402
 from training import meshes as training_meshes  # noqa: E402
 from training.captions import Look, random_look, random_second  # noqa: E402

@@ -21,12 +21,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from csd_addon.core.pieces import to_the_end  # noqa: E402
 from csd_addon.core.polygons import Polygons, load_layer  # noqa: E402
 from csd_addon.core.uv_raster import overlap, owners  # noqa: E402
+from csd_addon.drive.unwrap_xatlas import unwrapping  # noqa: E402
 from csd_addon.jobs.folder import new_folder  # noqa: E402
+from csd_addon.scene.pieces import to_the_end  # noqa: E402
 from csd_addon.scene.unwrap import polygons_of, take_layer, unwrap_into_new_layer  # noqa: E402
-from csd_addon.ui.unwrapping import unwrapping  # noqa: E402
 from tests.stretch import stretch  # noqa: E402
 
 

@@ -211,7 +211,8 @@ def inside() -> None:
     import csd_addon
 
     csd_addon.register("csd_addon")
-    from csd_addon.ui import driver, past_runs, session
+    from csd_addon.drive import object_job
+    from csd_addon.ui import past_runs, session
 
     clock = Clock()
     past_runs._work = clock.wrap(past_runs._work, "the history's list and pictures")
@@ -225,7 +226,7 @@ def inside() -> None:
             sys.stdout.flush()
         except Exception:
             traceback.print_exc()
-        driver.stop_worker()
+        object_job.stop_worker()
         bpy.ops.wm.quit_blender()
         return None
 

@@ -39,10 +39,11 @@ if sys.version_info < (3, 11):  # noqa: UP036 - this is the one file that an old
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from csd_addon.runtime import environment, named, paths  # noqa: E402
+from csd_addon.runtime import paths  # noqa: E402
+from csd_addon.runtime.environment import user_python, venv  # noqa: E402
+from csd_addon.runtime.environment.installer import choose_installer  # noqa: E402
+from csd_addon.runtime.environment.interpreter import Interpreter, clean_environment, probe, usable  # noqa: E402
 from csd_addon.runtime.errors import RuntimeMissing  # noqa: E402
-from csd_addon.runtime.installer import choose_installer  # noqa: E402
-from csd_addon.runtime.interpreter import Interpreter, clean_environment, probe, usable  # noqa: E402
 
 TIERS = {
     "core": ("tests/core", "tests/jobs", "tests/runtime", "tests/cli", "tests/test_architecture.py",
@@ -117,9 +118,9 @@ say = Printer()
 # --- Environments -------------------------------------------------------------------------------------------
 
 
-def core_plan(home: paths.Paths, interpreter: Interpreter) -> environment.Plan:
+def core_plan(home: paths.Paths, interpreter: Interpreter) -> venv.Plan:
     name = f"test-core-{interpreter.tag}"
-    return environment.Plan(
+    return venv.Plan(
         name=name,
         interpreter=interpreter,
         locks=(REQUIREMENTS / "check.txt",),
@@ -131,7 +132,7 @@ def core_plan(home: paths.Paths, interpreter: Interpreter) -> environment.Plan:
     )
 
 
-def with_tests(plan: environment.Plan, home: paths.Paths) -> environment.Plan:
+def with_tests(plan: venv.Plan, home: paths.Paths) -> venv.Plan:
     """Return the product's own plan with pytest and hypothesis added, as an environment of its own."""
     name = f"test-{plan.name}"
     return replace(
@@ -144,25 +145,25 @@ def with_tests(plan: environment.Plan, home: paths.Paths) -> environment.Plan:
     )
 
 
-def make(plan: environment.Plan) -> Path:
-    before = environment.state(plan, STAMP)
+def make(plan: venv.Plan) -> Path:
+    before = venv.state(plan, STAMP)
     start = time.monotonic()
-    python = environment.create(plan, STAMP)
+    python = venv.create(plan, STAMP)
     took = "ready" if before == "ready" else f"made in {time.monotonic() - start:.0f} s (was {before})"
     say(f"environment {plan.name}: {took}")
     return python
 
 
 def worker_python(home: paths.Paths) -> Path:
-    if python := named.named_python():
-        named.check_worker_python(python)
+    if python := user_python.named_python():
+        user_python.check_worker_python(python)
         say(f"worker: {python}, named by CSD_WORKER_PYTHON")
         return python
-    return make(with_tests(environment.plan_worker(home), home))
+    return make(with_tests(venv.plan_worker(home), home))
 
 
 def scene_python(home: paths.Paths, interpreter: Interpreter) -> Path:
-    return make(with_tests(environment.plan_blender(home, interpreter=interpreter.executable), home))
+    return make(with_tests(venv.plan_blender(home, interpreter=interpreter.executable), home))
 
 
 # --- Blender ------------------------------------------------------------------------------------------------

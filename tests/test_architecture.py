@@ -34,15 +34,25 @@ LAYERS: dict[str, tuple[set[str], set[str]]] = {
     "runtime": (set(), set()),
     "cli": (set(), {"core", "jobs", "protocol", "runtime"}),
     "scene": (BLENDER, {"core"}),
-    "ui": ({"bpy", "bl_operators", "bl_ui"}, {"cli", "core", "jobs", "protocol", "runtime", "scene"}),
+    "drive": ({"bpy"}, {"core", "jobs", "protocol", "runtime", "scene"}),
+    "ui": ({"bpy", "bl_operators", "bl_ui"}, {"core", "drive", "jobs", "protocol", "runtime", "scene"}),
     "worker": (TORCH, {"core", "jobs.folder", "jobs.history", "protocol"}),
 }
 EXCEPTIONS = {
-    "cli/headless.py": ({"bpy", "numpy"}, {"core", "jobs", "protocol", "runtime", "scene", "ui"}),
+    "cli/headless.py": ({"bpy", "numpy"}, {"core", "drive", "jobs", "protocol", "runtime", "scene"}),
+    # The terminal's words inside of Blender.
+    "ui/command.py": ({"bpy"}, {"cli"}),
     # They start where torch is not installed yet, so a module that needs it is imported inside a function.
-    "worker/fake.py": ({"numpy"}, {"core", "jobs.folder", "protocol"}),
-    "worker/serve.py": (set(), {"core", "jobs.folder", "protocol"}),
+    "worker/serve/fake.py": ({"numpy"}, {"core", "jobs.folder", "protocol"}),
+    "worker/serve/process.py": (set(), {"core", "jobs.folder", "protocol"}),
+    "worker/serve/control.py": (set(), set()),
     "worker/__main__.py": (set(), {"core", "jobs.folder", "protocol"}),
+}
+# The rooms of a layer, each of which may import those before it. What lies beside the rooms may import all of them,
+# but for files that every room of the runtime may use.
+ROOMS = {
+    "worker": ("serve", "look", "field", "bake", "teacher", "shape", "method", "run"),
+    "runtime": ("errors", "choices", "paths", "folders", "file_lock", "environment", "teachers", "machine"),
 }
 
 
@@ -86,6 +96,55 @@ def test_imports_point_inwards(path: Path) -> None:
         else:
             allowed = name in third_party or name in sys.stdlib_module_names
             assert allowed, f"{name_of(path)} must not import {name}"
+
+
+def full_names(path: Path) -> Iterator[tuple[str, ...]]:
+    """The parts of every name that ``path`` imports from inside csd_addon: ("worker", "look", "views", "View")."""
+    package = path.relative_to(ADDON).parent.parts
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom) and 0 < node.level <= len(package) + 1:
+            base = (*package[: len(package) + 1 - node.level], *filter(None, (node.module or "").split(".")))
+            yield from ((*base, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_rooms_import_only_those_before_them(path: Path) -> None:
+    layer, room, *_ = (*path.relative_to(ADDON).with_suffix("").parts, "")
+    rooms = ROOMS.get(layer, ())
+    before = rooms[: rooms.index(room) + 1] if room in rooms else rooms
+    for name in full_names(path):
+        if name[0] == layer and name[1] in rooms:
+            assert name[1] in before, f"{name_of(path)} must not import {'.'.join(name)}"
+
+
+def test_the_fence_sees_an_upward_import_in_every_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "ADDON", tmp_path)
+    for layer, rooms in ROOMS.items():
+        for below, above in zip(rooms, rooms[1:], strict=False):
+            planted = tmp_path / layer / below / "breach.py"
+            planted.parent.mkdir(parents=True)
+            planted.write_text(f"def f():\n    from ..{above} import anything", encoding="utf-8")
+            with pytest.raises(AssertionError, match="must not import"):
+                test_rooms_import_only_those_before_them(planted)
+            planted.write_text(f"from . import anything\nfrom ..{rooms[0]} import other", encoding="utf-8")
+            test_rooms_import_only_those_before_them(planted)
+
+
+def test_every_room_is_in_the_table() -> None:
+    for layer, rooms in ROOMS.items():
+        found = {path.name for path in (ADDON / layer).iterdir() if (path / "__init__.py").is_file()}
+        assert found <= set(rooms), f"{layer}: {found - set(rooms)}"
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    names = {path.relative_to(ADDON).with_suffix("").parts: path for path in MODULES}
+    arrows = {
+        name: {part for full in full_names(path) for part in (full, full[:-1]) if part in names and part != name}
+        for name, path in names.items()
+    }
+    while leaves := [name for name, targets in arrows.items() if not targets]:
+        arrows = {name: targets - set(leaves) for name, targets in arrows.items() if name not in leaves}
+    assert not arrows, f"a circle among {sorted('/'.join(name) for name in arrows)}"
 
 
 def test_the_fence_sees_a_planted_breach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from csd_addon.runtime.installer import UV_VERSION  # noqa: E402
+from csd_addon.runtime.environment.installer import UV_VERSION  # noqa: E402
 
 LOCKS = ROOT / "csd_addon" / "runtime" / "locks"
 TEST_LISTS = ROOT / "tests" / "requirements"

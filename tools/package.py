@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from csd_addon.runtime.installer import UV_VERSION, UV_WHEELS, fitting_wheel  # noqa: E402
+from csd_addon.runtime.environment.installer import UV_VERSION, UV_WHEELS, fitting_wheel  # noqa: E402
 
 WHEELS = ROOT / "wheels"
 LANDING_PAGE = ROOT / "tools" / "repository.html"

@@ -19,8 +19,8 @@ import torch
 from PIL import Image, ImageFilter
 
 from csd_addon.core.views import View, framing_distance
-from csd_addon.worker.guidance.conditions import canny_image, depth_image
-from csd_addon.worker.render.gbuffer import GBuffer, render_gbuffer
+from csd_addon.worker.look.conditions import canny_image, depth_image
+from csd_addon.worker.look.gbuffer import GBuffer, render_gbuffer
 
 from .captions import Look, random_look
 from .materials import albedo

@@ -11,7 +11,7 @@ from diffusers import AutoencoderTiny, ControlNetModel, DDIMScheduler, UNet2DCon
 from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from csd_addon.worker.device import has_bfloat16
+from csd_addon.worker.teacher.device import has_bfloat16
 
 from .controlnets import predict
 from .latent import Inverse, encode_all

@@ -26,7 +26,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from csd_addon.worker.device import has_bfloat16
+from csd_addon.worker.teacher.device import has_bfloat16
 
 # The layers that read and write what is not the network's own.
 ENDS = ("conv_in", "conv_out", "controlnet_cond_embedding")

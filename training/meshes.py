@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from csd_addon.worker.render.surface import Surface
+from csd_addon.worker.look.surface import Surface
 
 
 @dataclass(frozen=True)

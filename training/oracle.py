@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from csd_addon.worker.device import has_bfloat16
+from csd_addon.worker.teacher.device import has_bfloat16
 
 from .captions import Look
 from .dataset import Dataset

@@ -1,4 +1,4 @@
-"""``python3 -m csd_addon diagnose``: the paper's diagnostics on one mesh (``worker/diagnose.py``).
+"""``python3 -m csd_addon diagnose``: the paper's diagnostics on one mesh (``worker/run/diagnosis.py``).
 
 Blender reads the mesh, as for a texture of one step; then the worker alone makes the runs, in that job's folder. All
 of this happens in a folder of its own name inside of the output folder, so nothing that lies there is touched.

@@ -16,6 +16,8 @@ from typing import Any
 
 import bpy
 
+from ..core.file_names import safe_name
+from ..drive import object_job
 from ..jobs.folder import JobFolder, read_json, write_json
 from ..jobs.job import Job, exit_code
 from ..jobs.process import make_non_blocking, read_available
@@ -24,8 +26,7 @@ from ..protocol import Done, Error, Phase, Preview, Progress, Warning, encode
 from ..runtime.errors import RuntimeMissing, TeacherMissing
 from ..scene.contact_sheet import render_contact_sheet
 from ..scene.files import find_objects, open_file, open_suzanne, save_copy
-from ..ui import driver
-from .request import PREFIX, SUZANNE, Request, safe_name
+from .request import PREFIX, SUZANNE, Request
 
 Say = Callable[[bytes], None]
 
@@ -41,7 +42,7 @@ def main() -> None:
 
     code = run_request(Request.from_json(read_json(Path(sys.argv[-1]))), say, lambda: read_available(descriptor))
     sys.stdout.flush()
-    driver.stop_worker()
+    object_job.stop_worker()
     # Not sys.exit: Blender turns that into its own exit code, and its shutdown prints leak reports.
     os._exit(code)
 
@@ -97,16 +98,16 @@ class _Session:
     def _texture(self, obj: bpy.types.Object, folder: JobFolder) -> tuple[int, dict[str, Any]]:
         """Texture one object; returns an exit code and the report."""
         self._say(encode(Phase("read", f"Reading {obj.name}")))
-        task = driver.prepare(obj, self.request.settings, folder)
+        task = object_job.prepare(obj, self.request.settings, folder)
         write_json(self.request.saved, self.request.to_json())
         # One of several objects may have been finished before the run was interrupted.
         if not (self.request.resume and folder.report.is_file()):
-            job = driver.run_blocking(task, on_change=self._relay, resume=self.request.resume)
+            job = object_job.run_blocking(task, on_change=self._relay, resume=self.request.resume)
             if job.state.status != "done":
                 self._say_end(job.state)
                 return exit_code(job.state), {}
         result = folder.edited if task.settings.kind == "edit" else folder.basecolor
-        notes = driver.finish(task, result, place=self._place)
+        notes = object_job.finish(task, result, place=self._place)
         for note in notes:
             self._say(encode(Warning(note)))
         report = read_json(folder.report)

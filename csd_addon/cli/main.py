@@ -14,9 +14,9 @@ from typing import Any
 
 from ..core.settings import AUTO_TEACHER, JobSettings
 from ..jobs.folder import read_json
-from ..runtime import catalogue
 from ..runtime.errors import DownloadFailed, RuntimeMissing, TeacherMissing
 from ..runtime.paths import Paths, default_base
+from ..runtime.teachers import catalogue
 from . import diagnose, session, setting_up, teacher
 from .arguments import UsageError, job_request, parser
 from .progress import ProgressLine

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..runtime import catalogue, offered
 from ..runtime.errors import TeacherMissing
-from ..runtime.offers import OFFERS, Offer, find_offer, require_mirror, size_words
 from ..runtime.paths import Paths, bundled_teachers
+from ..runtime.teachers import catalogue, local
+from ..runtime.teachers.remote import OFFERS, Offer, find_offer, require_mirror, size_words
 
 Message = Callable[[dict[str, Any]], None]
 Say = Callable[[str], None]
@@ -51,7 +51,7 @@ def _list(paths: Paths, message: Message, say: Say) -> int:
         try:
             status, folder = "ready", catalogue.find_teacher(offer.identifier, paths).root
         except TeacherMissing:
-            found = offered.state(offer, paths)
+            found = local.state(offer, paths)
             status, folder = ("absent" if found.status == "absent" else "begun"), found.folder
         names = ", ".join(licence.name for licence in offer.licences)
         _tell_teacher(message, say, offer.identifier, status, offer.size, names, str(folder))
@@ -65,7 +65,7 @@ def _tell_teacher(message: Message, say: Say, name: str, status: str, size: int,
 
 def consent(offer: Offer, paths: Paths) -> list[str]:
     """What the person agrees to, line by line: what, from whom, how large, under which licence, to which folder."""
-    found = offered.state(offer, paths)
+    found = local.state(offer, paths)
     rest = max(offer.size - found.done, 0)
     lines = [f"{offer.title}", f"From: {'; '.join(offer.publishers)}"]
     about = "" if offer.exact else "about "
@@ -83,7 +83,7 @@ def _download(offer: Offer, words: argparse.Namespace, paths: Paths, message: Me
         say(line)
     if not words.accept_licence and not _agreed():
         raise ValueError("Nothing was downloaded: it takes your consent (y), or the flag --accept-licence.")
-    folder = offered.fetch(offer, paths, mirror=mirror, report=lambda news: message(_as_message(news)))
+    folder = local.fetch(offer, paths, mirror=mirror, report=lambda news: message(_as_message(news)))
     message({"type": "done", "paths": {"teacher": str(folder)}})
     say(f"{offer.title} is in {folder}.")
     return 0
@@ -97,21 +97,21 @@ def _agreed() -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _as_message(news: offered.Progress) -> dict[str, Any]:
+def _as_message(news: local.Progress) -> dict[str, Any]:
     return {
         "type": "download", "file": news.file, "done": news.done, "total": news.total,
         "bytes_per_second": round(news.speed), "detail": progress_words(news),
     }  # fmt: skip
 
 
-def progress_words(news: offered.Progress) -> str:
+def progress_words(news: local.Progress) -> str:
     """The state of a download in one line."""
     return f"{size_words(news.done)} of {size_words(news.total)}, {size_words(round(news.speed))}/s, {news.file}"
 
 
 def _verify(offer: Offer, paths: Paths, message: Message, say: Say) -> int:
     whole = True
-    for verdict in offered.verify(offer, paths):
+    for verdict in local.verify(offer, paths):
         whole = whole and verdict.ok
         message({"type": "verified", "file": verdict.file, "ok": verdict.ok, "sentence": verdict.sentence})
         say(f"{'ok     ' if verdict.ok else 'PROBLEM'} {verdict.file} {verdict.sentence}")
@@ -124,8 +124,8 @@ def _verify(offer: Offer, paths: Paths, message: Message, say: Say) -> int:
 
 
 def _remove(offer: Offer, paths: Paths, message: Message, say: Say) -> int:
-    found = offered.state(offer, paths)
-    kept = offered.remove(offer, paths)
+    found = local.state(offer, paths)
+    kept = local.remove(offer, paths)
     message({"type": "done", "paths": {"kept": [str(path) for path in kept]}})
     say(f"Removed {size_words(found.done)} from {found.folder}." if found.done else "There was nothing to remove.")
     if kept:

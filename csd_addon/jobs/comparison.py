@@ -1,4 +1,4 @@
-"""What a diagnosis left in its job folder (``worker/diagnose.py``), read for the panel.
+"""What a diagnosis left in its job folder (``worker/run/diagnosis.py``), read for the panel.
 
 Text in these files was written by another program, perhaps by an older version: every value is checked.
 """

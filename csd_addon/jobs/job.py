@@ -60,7 +60,7 @@ class Job:
             self._apply(Error("input", str(error)))
 
     def _ask(self, resume: bool) -> None:
-        # A warm worker now writes its log into this job's folder (worker/serve.py).
+        # A warm worker now writes its log into this job's folder (worker/serve/process.py).
         self.worker.log = self.folder.log
         self.worker.last_heard = time.monotonic()
         self.worker.send(Start(str(self.folder.path), resume))

@@ -14,9 +14,9 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..core.pieces import Pieces, beside
 from ..core.udim import FIRST
 from .base_color import read_pixels
+from .pieces import Pieces, beside
 from .read_mesh import corner_loops, evaluated_mesh, material_index
 from .tiles import pictures
 

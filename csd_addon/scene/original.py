@@ -11,7 +11,6 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..core.pieces import Pieces, beside, to_the_end
 from ..core.settings import JobSettings
 from ..core.source import EditSource, Tile, load_edited
 from ..core.udim import crossing, inside_tiles, layout, tile_numbers
@@ -20,6 +19,7 @@ from .base_color import BaseColor, find_base_color, read_pixels
 from .lookup import ObjectKey
 from .mask import painted_masks, read_corner_mask
 from .material import apply_edit, job_of
+from .pieces import Pieces, beside, to_the_end
 from .read_mesh import read_material_index, read_mesh, require_mesh
 from .tiles import is_tiled, pictures
 from .write_image import Written, load_written, writing_edited

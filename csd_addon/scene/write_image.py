@@ -23,11 +23,11 @@ from tempfile import TemporaryDirectory
 import bpy
 import numpy as np
 
-from ..core.pieces import Pieces, beside, to_the_end
 from ..core.png import encode_png
 from ..core.udim import tile_file
 from .base_color import read_pixels
 from .load_image import load_image
+from .pieces import Pieces, beside, to_the_end
 from .tiles import is_tiled, pictures
 
 # The colour space whose numbers Blender hands through as they are.

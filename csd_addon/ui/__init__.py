@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import bpy
 
+from ..drive import object_job
 from . import (
     command,
     comparisons,
     diagnosis,
     diagnostics,
-    driver,
     guidance,
     history,
     operators,
@@ -88,7 +88,7 @@ def unregister() -> None:
     setting_up.end()
     session.end()
     session.forget_all()
-    driver.stop_worker()
+    object_job.stop_worker()
     del bpy.types.Scene.csd
     for cls in reversed(_CLASSES):
         bpy.utils.unregister_class(cls)

@@ -10,9 +10,10 @@ from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
 from ..core.settings import JobSettings
+from ..drive import object_job
 from ..jobs.comparison import Verdict
 from ..scene.lookup import ObjectKey
-from . import comparisons, driver, obstacles, session
+from . import comparisons, obstacles, session
 from .progress import draw_sentence
 from .properties import SettingsMixin, read_settings
 from .subpanels import SubPanel
@@ -43,8 +44,8 @@ class CSD_OT_diagnose(SettingsMixin, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Make all runs and return when the figures are there."""
         try:
-            state = driver.wait(driver.start(context.object, settings_of(context.scene, self))[1]).state
-        except driver.REFUSALS as error:
+            state = object_job.wait(object_job.start(context.object, settings_of(context.scene, self))[1]).state
+        except object_job.REFUSALS as error:
             return obstacles.refuse(self, context, error)
         for sentence in state.warnings:
             self.report({"WARNING"}, sentence)
@@ -60,7 +61,7 @@ class CSD_OT_diagnose(SettingsMixin, bpy.types.Operator):
         """Start the runs and let Blender go on; ``session`` notices their end."""
         try:
             session.start([session.Item(ObjectKey.of(context.object), settings_of(context.scene, self))])
-        except driver.REFUSALS as error:
+        except object_job.REFUSALS as error:
             return obstacles.refuse(self, context, error)
         return {"INTERFACE"}
 

@@ -14,11 +14,11 @@ from ..core.edit import resolve_edit
 from ..core.recipe import Recipe, at
 from ..core.resolving import resolve
 from ..core.settings import JobSettings
+from ..drive.choose_teacher import teacher_of
 from ..jobs.folder import read_json
-from ..runtime import catalogue
 from ..runtime.errors import TeacherMissing
 from ..runtime.paths import Paths, default_base
-from .choosing import teacher_of
+from ..runtime.teachers import catalogue
 
 _GUIDANCE = ("w1", "w2", "kappa", "t_min", "t_max")
 _VIEWS = ("elevation", "close_up_share", "view_words")

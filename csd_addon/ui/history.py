@@ -9,12 +9,13 @@ from bpy.props import StringProperty
 
 from ..core.settings import JobSettings
 from ..core.udim import tiles_of
+from ..drive import object_job
+from ..drive.resume_job import kept_images
 from ..jobs.history import Entry, delete_run
 from ..scene.kept_result import fitting_uvs, same_original
 from ..scene.lookup import ObjectKey
-from . import driver, guidance, output, past_runs, session
+from . import guidance, output, past_runs, session
 from .properties import NAMES
-from .resume import kept_images
 from .subpanels import SubPanel
 
 _STATES = {"cancelled": marked("Cancelled"), "unfinished": marked("No result"), "damaged": marked("Damaged")}
@@ -31,7 +32,7 @@ class _RunOperator:
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
             self.act(context, past_runs.find(self.run))
-        except driver.REFUSALS as error:
+        except object_job.REFUSALS as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         return {"FINISHED"}
@@ -262,8 +263,8 @@ def apply_kept(obj: bpy.types.Object, entry: Entry, where: output.Place | None) 
     uvs = fitting_uvs(obj, entry.folder.mesh, settings.uv_map, entry.folder.layer)
     original = same_original(obj, settings, entry.folder.source) if entry.is_edit else None
     images = kept_images(obj, entry.folder, settings)
-    task = driver.Task(ObjectKey.of(obj), entry.folder, settings, (), uvs, original, images)
-    return driver.finish(task, result, place=where)
+    task = object_job.Task(ObjectKey.of(obj), entry.folder, settings, (), uvs, original, images)
+    return object_job.finish(task, result, place=where)
 
 
 CLASSES = (

@@ -17,15 +17,16 @@ from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
 from ..core.settings import AUTO_TEACHER
-from ..runtime import catalogue
+from ..drive import object_job
+from ..drive.choose_teacher import teacher_of
+from ..drive.prepare_job import is_linked
+from ..runtime.environment.user_python import named_python
 from ..runtime.errors import TeacherMissing
-from ..runtime.named import named_python
 from ..runtime.paths import Paths, default_base
+from ..runtime.teachers import catalogue
 from ..scene.base_color import find_shader, linked
 from ..scene.material import shared_materials
-from . import driver, runtime_page, setting_up
-from .choosing import teacher_of
-from .preparing import is_linked
+from . import runtime_page, setting_up
 
 Remedy = Callable[[bpy.types.UILayout], Any]
 
@@ -203,7 +204,7 @@ def _last_click(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -
 
 def runtime_ready() -> bool:
     """Whether there is a worker's environment, or one that the user names. Looks at files only."""
-    return _kept("runtime", lambda: driver.is_fake() or bool(named_python()) or _is_installed())
+    return _kept("runtime", lambda: object_job.is_fake() or bool(named_python()) or _is_installed())
 
 
 def _is_installed() -> bool:

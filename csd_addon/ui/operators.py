@@ -8,12 +8,13 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_iface as translated
 
+from ..drive import object_job
+from ..drive.resume_job import reopen
 from ..jobs.folder import JobFolder
 from ..jobs.state import JobState
 from ..scene.lookup import ObjectKey
-from . import driver, obstacles, output, session
+from . import obstacles, output, session
 from .properties import SettingsMixin, read_settings
-from .resume import reopen
 
 
 class _JobOperator(SettingsMixin):
@@ -35,9 +36,9 @@ class _JobOperator(SettingsMixin):
         """Do the job on the active object and return when the texture is on it."""
         try:
             place = output.place(context.scene)
-            task, job = driver.start(context.object, read_settings(context.scene, self.kind, self))
-            return self._conclude(task, driver.wait(job).state, place)
-        except driver.REFUSALS as error:
+            task, job = object_job.start(context.object, read_settings(context.scene, self.kind, self))
+            return self._conclude(task, object_job.wait(job).state, place)
+        except object_job.REFUSALS as error:
             return obstacles.refuse(self, context, error)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -45,17 +46,17 @@ class _JobOperator(SettingsMixin):
         try:
             settings, place = read_settings(context.scene, self.kind, self), output.place(context.scene)
             session.start([session.Item(ObjectKey.of(obj), settings, place) for obj in chosen(context)])
-        except driver.REFUSALS as error:
+        except object_job.REFUSALS as error:
             return obstacles.refuse(self, context, error)
         # Started, not done: no undo step yet, and nothing to adjust.
         return {"INTERFACE"}
 
-    def _conclude(self, task: driver.Task, state: JobState, place: output.Place | None) -> set[str]:
+    def _conclude(self, task: object_job.Task, state: JobState, place: output.Place | None) -> set[str]:
         """Put the result on the object, or say why there is none."""
         for sentence in state.warnings:
             self.report({"WARNING"}, sentence)
         if state.done:
-            for note in driver.finish(task, Path(state.done.paths["basecolor"]), place=place):
+            for note in object_job.finish(task, Path(state.done.paths["basecolor"]), place=place):
                 self.report({"INFO"}, note)
             return {"FINISHED"}
         if state.error:
@@ -159,15 +160,15 @@ class CSD_OT_resume(bpy.types.Operator):
         """Start it; in a window ``session`` finishes it, without one this call waits."""
         try:
             task = self._task()
-            session.begin(task, driver.launch(task, resume=True), output.place(context.scene))
-        except driver.REFUSALS as error:
+            session.begin(task, object_job.launch(task, resume=True), output.place(context.scene))
+        except object_job.REFUSALS as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         if bpy.app.background:
             session.wait()
         return {"FINISHED"}
 
-    def _task(self) -> driver.Task:
+    def _task(self) -> object_job.Task:
         last = session.last_task()
         if self.folder:
             return reopen(JobFolder(Path(bpy.path.abspath(self.folder))))

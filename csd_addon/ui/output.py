@@ -7,8 +7,8 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_iface as translated
 
-from ..cli.request import safe_name
-from .putting import Place
+from ..core.file_names import safe_name
+from ..drive.apply_result import Place
 
 
 def place(scene: bpy.types.Scene) -> Place | None:

@@ -4,12 +4,12 @@ import bpy
 from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
-from ..runtime import catalogue
+from ..drive.choose_teacher import teacher_of
+from ..runtime.teachers import catalogue
 from ..scene.base_color import find_shader, follow
 from ..scene.compare import shows_before
 from ..scene.material import carries_texture, is_edited
 from . import obstacles, presets, session
-from .choosing import teacher_of
 from .progress import draw_queue, draw_running, draw_sentence, status_text
 
 

@@ -9,10 +9,10 @@ from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
 from ..protocol import PROTOCOL_VERSION
-from ..runtime import installed
-from ..runtime.doctor import impersonal
-from ..runtime.installed import Installed
-from ..runtime.named import named_python
+from ..runtime.environment import installed
+from ..runtime.environment.installed import Installed
+from ..runtime.environment.user_python import named_python
+from ..runtime.machine.doctor import impersonal
 from ..runtime.paths import Paths, default_base
 from . import setting_up
 from .progress import draw_sentence

@@ -14,14 +14,15 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_iface as translated
 
-from ..core.pieces import Pieces
 from ..core.settings import JobSettings
+from ..drive import object_job
+from ..drive.object_job import REFUSALS
 from ..jobs.job import Job
 from ..jobs.state import JobState
 from ..scene.lookup import ObjectKey
+from ..scene.pieces import Pieces
 from ..scene.preview import hide_previews
-from . import driver, window
-from .driver import REFUSALS
+from . import window
 from .output import Place
 
 # Seconds between two looks at the running job, and between two pieces of our own work.
@@ -45,9 +46,9 @@ class Item:
 
 
 _items: list[Item] = []
-_running: tuple[driver.Task, Job] | None = None
+_running: tuple[object_job.Task, Job] | None = None
 _last: JobState | None = None
-_last_task: driver.Task | None = None
+_last_task: object_job.Task | None = None
 # What is left to do until the result is on the object.
 _finishing: Pieces[list[str]] | None = None
 # Whether the preview was taken away or could not be shown, so that the next tick has to try again.
@@ -55,7 +56,7 @@ _swept = False
 
 
 def start(items: Sequence[Item]) -> None:
-    """Run ``items`` one after another. Raises one of ``driver.REFUSALS`` if a single one can't begin."""
+    """Run ``items`` one after another. Raises one of ``object_job.REFUSALS`` if a single one can't begin."""
     global _items
     _items = list(items)
     if len(_items) == 1:
@@ -68,7 +69,7 @@ def start(items: Sequence[Item]) -> None:
         _advance()
 
 
-def begin(task: driver.Task, job: Job, place: Place | None = None) -> None:
+def begin(task: object_job.Task, job: Job, place: Place | None = None) -> None:
     """From now on ``task`` is what the panel shows and what stop and cancel act on; ``job`` has been started."""
     global _running, _last, _last_task
     _running, _last, _last_task = (task, job), None, task
@@ -89,7 +90,7 @@ def items() -> Sequence[Item]:
     return _items
 
 
-def running() -> tuple[driver.Task, Job] | None:
+def running() -> tuple[object_job.Task, Job] | None:
     """The task and job under way, if any."""
     return _running
 
@@ -104,7 +105,7 @@ def last_state() -> JobState | None:
     return _last
 
 
-def last_task() -> driver.Task | None:
+def last_task() -> object_job.Task | None:
     """The newest job's task, also after it has ended."""
     return _last_task
 
@@ -173,7 +174,7 @@ def _launch(item: Item) -> None:
     obj = item.key.find()
     if obj is None:
         raise ValueError(translated("The object '{}' is gone.").format(item.key.name))
-    task, job = driver.start(obj, item.settings)
+    task, job = object_job.start(obj, item.settings)
     item.status = "running"
     begin(task, job)
 
@@ -199,21 +200,21 @@ def _tick() -> float | None:
     return _NEXT if _finishing or _running[1].is_preparing else TICK
 
 
-def _look(task: driver.Task, job: Job) -> None:
+def _look(task: object_job.Task, job: Job) -> None:
     global _swept
     before = job.state
     state = job.poll()
     news = state.previews != before.previews or (_swept and state.preview)
     if news and not window.is_rendering():
         # In another mode than Object Mode it can't be seen; it comes with the first tick after that.
-        _swept = not driver.show(task, Path(state.preview))
+        _swept = not object_job.show(task, Path(state.preview))
     if state is not before:
         window.redraw()
     if state.ended and not (state.done and window.is_busy()):
         _conclude(task, state)
 
 
-def _conclude(task: driver.Task, state: JobState) -> None:
+def _conclude(task: object_job.Task, state: JobState) -> None:
     """Put the result up, over several ticks if need be, or say why there is none; then go on with the next one."""
     global _running, _last
     item = _current()
@@ -230,7 +231,7 @@ def _conclude(task: driver.Task, state: JobState) -> None:
     window.redraw()
 
 
-def _cancelled(task: driver.Task) -> str:
+def _cancelled(task: object_job.Task) -> str:
     """What is left of a cancelled job."""
     if not task.folder.job.is_file():
         return translated("Cancelled before it began.")
@@ -239,7 +240,7 @@ def _cancelled(task: driver.Task) -> str:
     return translated("Cancelled. What was reached is kept in {}.").format(task.folder.path)
 
 
-def _put(item: Item, task: driver.Task, state: JobState) -> bool:
+def _put(item: Item, task: object_job.Task, state: JobState) -> bool:
     """Do the next piece of putting the result up; whether it is there, or can't be."""
     global _finishing
     if task.settings.kind == "diagnosis":
@@ -247,7 +248,7 @@ def _put(item: Item, task: driver.Task, state: JobState) -> bool:
         return True
     try:
         if _finishing is None:
-            _finishing = driver.finishing(task, Path(state.done.paths["basecolor"]), place=item.place)
+            _finishing = object_job.finishing(task, Path(state.done.paths["basecolor"]), place=item.place)
         next(_finishing)
         return False
     except StopIteration as end:

@@ -19,8 +19,9 @@ import bpy
 from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
+from ..drive import object_job
 from ..jobs.process import make_non_blocking, own_group, program_folder, read_available
-from . import driver, window
+from . import window
 
 TICK = 0.25
 
@@ -99,7 +100,7 @@ def last() -> Task | None:
 def start(kind: str, *words: str) -> Task:
     """Begin ``python -m csd_addon WORDS --json``; the worker is ended first, for it may use what will change."""
     global _current, _last
-    driver.stop_worker()
+    object_job.stop_worker()
     child = subprocess.Popen(
         [sys.executable, "-s", "-B", "-m", "csd_addon", *words, "--json"], cwd=program_folder(),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, **own_group(),

@@ -9,10 +9,10 @@ import bpy
 from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
-from ..runtime import catalogue, offered
 from ..runtime.errors import TeacherMissing
-from ..runtime.offers import OFFERS, Offer, find_offer, size_words
 from ..runtime.paths import Paths, default_base
+from ..runtime.teachers import catalogue, local
+from ..runtime.teachers.remote import OFFERS, Offer, find_offer, size_words
 from . import obstacles, teacher_task
 
 _STATES = {
@@ -109,7 +109,7 @@ class CSD_OT_remove_teacher(_TeacherOperator, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            kept = offered.remove(find_offer(self.identifier), Paths(default_base()))
+            kept = local.remove(find_offer(self.identifier), Paths(default_base()))
         except (TeacherMissing, OSError) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -168,7 +168,7 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 
 def _draw_offer(layout: bpy.types.UILayout, offer: Offer) -> None:
-    found = offered.state(offer, Paths(default_base()))
+    found = local.state(offer, Paths(default_base()))
     # Not from us, but a job would use it: a copy in Hugging Face's cache.
     elsewhere = obstacles.teacher_folder(offer.identifier) if found.status == "absent" else None
     words, icon = _STATES["ready" if elsewhere else found.status]
@@ -207,7 +207,7 @@ def _draw_progress(layout: bpy.types.UILayout) -> None:
 
 
 def _draw_consent(layout: bpy.types.UILayout, offer: Offer) -> None:
-    found = offered.state(offer, Paths(default_base()))
+    found = local.state(offer, Paths(default_base()))
     column = layout.column(align=True)
     column.label(text=offer.title, icon="IMPORT", translate=False)
     rows = [(translated("From"), publisher) for publisher in offer.publishers]

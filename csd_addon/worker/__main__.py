@@ -1,6 +1,6 @@
 """``python -m csd_addon.worker``: serve Blender on stdin and stdout, or replay one job folder.
 
-``--replay FOLDER`` runs a job without Blender. ``--fake`` paints without torch (worker/fake.py).
+``--replay FOLDER`` runs a job without Blender. ``--fake`` paints without torch (worker/serve/fake.py).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .serve import RunJob, claim_stdout, replay, serve
+from .serve.process import RunJob, claim_stdout, replay, serve
 
 
 def main() -> int:
@@ -27,9 +27,9 @@ def main() -> int:
 def _backend(fake: bool) -> RunJob:
     """Import only what is asked for: the fake must run where there is no torch."""
     if fake:
-        from .fake import run_job
+        from .serve.fake import run_job
     else:
-        from .run import run_job
+        from .run.entry import run_job
     return run_job
 
 

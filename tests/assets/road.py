@@ -9,8 +9,8 @@ from typing import Any
 import bpy
 
 from csd_addon.core.settings import JobSettings
+from csd_addon.drive import object_job
 from csd_addon.scene.material import base_color_image
-from csd_addon.ui import driver
 from tests.assets.cases import Case
 from tests.scene.objects import fingerprint
 
@@ -39,15 +39,15 @@ def walk(case: Case, scratch: Path, **settings: Any) -> Outcome:
     outcome = Outcome(obj, before=before)
     try:
         usual = {"prompt": "red brick", "size": 64, "iterations": 2, "images": case.images}
-        task, job = driver.start(obj, JobSettings(**{**usual, **settings}))
+        task, job = object_job.start(obj, JobSettings(**{**usual, **settings}))
         outcome.folder = task.folder.path
         state = job.wait()
         if state.error:
             outcome.refusal = state.error.sentence
         else:
-            outcome.notes = [*state.warnings, *driver.finish(task, Path(state.done.paths["basecolor"]), place=None)]
+            outcome.notes = [*state.warnings, *object_job.finish(task, Path(state.done.paths["basecolor"]), place=None)]
             outcome.image = base_color_image(obj)
-    except driver.REFUSALS as error:
+    except object_job.REFUSALS as error:
         outcome.refusal = str(error)
     outcome.different = differences(before, fingerprints(), added=not outcome.refusal)
     return outcome

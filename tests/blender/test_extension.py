@@ -40,7 +40,7 @@ def test_the_zip_holds_the_product_and_nothing_else(names: list[str], archive: P
     print(f"{archive.name}: {archive.stat().st_size / 1e6:.1f} MB, {len(names)} files, roots {sorted(roots)}")
     assert {"__init__.py", "blender_manifest.toml", "csd_addon"} <= roots
     assert not roots & {"tests", "training", "tools", "docs", "benchmarks", "pyproject.toml"}
-    assert "csd_addon/teachers/mini/unet/config.json" in names and "csd_addon/worker/run.py" in names
+    assert "csd_addon/teachers/mini/unet/config.json" in names and "csd_addon/worker/run/entry.py" in names
     assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".part", ".blend1"))]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime.installer import UV_WHEELS
+from csd_addon.runtime.environment.installer import UV_WHEELS
 from tests.blender.conftest import ROOT
 
 spec = importlib.util.spec_from_file_location("package", ROOT / "tools" / "package.py")

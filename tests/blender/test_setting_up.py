@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from csd_addon.runtime.interpreter import SUPPORTED, probe
-from csd_addon.runtime.named import WORKER_MODULES
+from csd_addon.runtime.environment.interpreter import SUPPORTED, probe
+from csd_addon.runtime.environment.user_python import WORKER_MODULES
 from tests.blender.conftest import END, in_clean_profile
 from tests.blender.test_install import install
 from tests.runtime.conftest import build_wheel, pin, toy_torch

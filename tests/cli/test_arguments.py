@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from csd_addon.cli.arguments import UsageError, job_request, parser
-from csd_addon.cli.request import SUZANNE, Request, safe_name
+from csd_addon.cli.request import SUZANNE, Request
+from csd_addon.core.file_names import safe_name
 from csd_addon.core.settings import JobSettings
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csd_addon.core import atlas, margin, uv_raster
+from csd_addon.core import atlas, uv_raster
 from csd_addon.core.udim import parts
+from csd_addon.worker.bake import margin
 from tests import shapes
 
 

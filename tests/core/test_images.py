@@ -12,7 +12,7 @@ from csd_addon.core.checks import overlap_problem, sharing
 from csd_addon.core.images import image_file, image_of, layout, parts, picture_file
 from csd_addon.core.mesh import MeshData
 from csd_addon.core.settings import JobSettings
-from csd_addon.core.thumbnail import render_thumbnail
+from csd_addon.worker.run.thumbnail import render_thumbnail
 from tests import shapes
 
 QUAD = np.float32([[(0, 0), (1, 0), (1, 1)], [(0, 0), (1, 1), (0, 1)]])

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from csd_addon.core.checks import check_mesh, check_uvs, overlap_problem
 from csd_addon.core.mesh import MeshData, Normalization
-from csd_addon.core.report import PSNR_CEILING, psnr, quarters
 from csd_addon.core.views import View, direction, even_directions, framing_distance
 from tests import shapes
 
@@ -120,14 +119,6 @@ def test_overlaps_are_found_before_a_run() -> None:
     tiles = double.copy()
     tiles[2:4] += np.float32([1, 0])
     assert overlap_problem(replace(cube, corner_uvs=tiles), "Box") is None, "on tiles of their own nothing is shared"
-
-
-def test_report_figures() -> None:
-    a = np.zeros((10, 3))
-    assert psnr(a, a) == PSNR_CEILING and psnr(a, a + 0.1) == pytest.approx(20)
-    history = [{"total": float(i), "classifier": 1.0} for i in range(8)]
-    assert quarters(history) == {"total": [0.5, 2.5, 4.5, 6.5], "classifier": [1.0] * 4}
-    assert quarters([]) == {} and quarters(history[:1]) == {"total": [0.0], "classifier": [1.0]}
 
 
 def test_even_directions_are_spread_over_the_whole_sphere() -> None:

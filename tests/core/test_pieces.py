@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from csd_addon.core.pieces import Pieces, beside, to_the_end
+from csd_addon.scene.pieces import Pieces, beside, to_the_end
 
 
 def test_the_result_comes_and_the_caller_is_never_kept() -> None:

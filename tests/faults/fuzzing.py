@@ -31,8 +31,8 @@ from csd_addon.jobs.folder import JobFolder, read_json
 from csd_addon.jobs.history import gradient_norms, list_runs
 from csd_addon.jobs.state import JobState, transition
 from csd_addon.protocol import ProtocolError, decode, encode
-from csd_addon.runtime.catalogue import check_layout
 from csd_addon.runtime.errors import TeacherMissing
+from csd_addon.runtime.teachers.catalogue import check_layout
 from tests import shapes
 
 WORDS = (

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from csd_addon.jobs.folder import JobFolder
 from csd_addon.protocol import Done, Message, Phase, Progress
-from csd_addon.worker import serve
-from csd_addon.worker.control import Control
+from csd_addon.worker.serve import process
+from csd_addon.worker.serve.control import Control
 
 FOREVER = 3600.0
 
@@ -103,7 +103,7 @@ class Strike:
 FAULTS = [name for name in vars(Strike) if not name.startswith("_")]
 
 
-def sabotaged(run_job: serve.RunJob, fault: str, phase: str, channel: int) -> serve.RunJob:
+def sabotaged(run_job: process.RunJob, fault: str, phase: str, channel: int) -> process.RunJob:
     """``run_job`` with the fault built in."""
 
     def run(folder: JobFolder, control: Control, emit: Callable[[Message], None], resume: bool) -> None:
@@ -137,16 +137,17 @@ def _reached(message: Message, phase: str) -> bool:
 def main() -> None:
     fault, phase, *rest = sys.argv[1:]
     if "--fake" in rest:
-        from csd_addon.worker.fake import run_job
+        from csd_addon.worker.serve.fake import run_job
     else:
-        from csd_addon.worker import synthesis, texture_run
-        from csd_addon.worker.run import run_job
+        from csd_addon.worker.method import synthesis
+        from csd_addon.worker.run import texture
+        from csd_addon.worker.run.entry import run_job
 
         # A checkpoint and a message at every step.
-        synthesis.CHECKPOINT_PERIOD, texture_run.PROGRESS_PERIOD = -1.0, -1.0
-    channel = serve.claim_stdout()
+        synthesis.CHECKPOINT_PERIOD, texture.PROGRESS_PERIOD = -1.0, -1.0
+    channel = process.claim_stdout()
     with contextlib.suppress(KeyboardInterrupt):
-        serve.serve(sabotaged(run_job, fault, phase, channel.fileno()), sys.stdin.buffer, channel)
+        process.serve(sabotaged(run_job, fault, phase, channel.fileno()), sys.stdin.buffer, channel)
 
 
 def command(fault: str, phase: str, *, python: Path, fake: bool) -> list[str]:

@@ -12,10 +12,10 @@ from pathlib import Path
 import bpy
 import pytest
 
+from csd_addon.drive import object_job
 from csd_addon.jobs.folder import JobFolder
 from csd_addon.jobs.job import Job
 from csd_addon.scene.material import base_color_image
-from csd_addon.ui import driver
 from tests.faults.saboteur import command
 from tests.scene.objects import datablocks, fingerprint, rigged_cube
 
@@ -65,11 +65,12 @@ def test_a_broken_worker_leaves_the_file_alone(
 ) -> None:
     asset = Asset(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(driver, "worker_command", lambda python, cache: command(fault, phase, python=python, fake=False))
+        broken = lambda python, cache: command(fault, phase, python=python, fake=False)  # noqa: E731
+        patch.setattr(object_job, "worker_command", broken)
         with pytest.raises(RuntimeError, match=words) as caught:
             texture()
     asset.require_untouched(str(caught.value))
-    driver.stop_worker()
+    object_job.stop_worker()
     asset.require_texture()
 
 

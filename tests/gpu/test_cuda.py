@@ -12,11 +12,11 @@ from csd_addon.core.mesh import Normalization
 from csd_addon.core.settings import JobSettings
 from csd_addon.core.views import View
 from csd_addon.jobs.folder import new_folder, write_json
-from csd_addon.worker.control import Control
 from csd_addon.worker.field.hashgrid import encode, level_table
-from csd_addon.worker.render.gbuffer import render_gbuffer
-from csd_addon.worker.render.surface import Surface
-from csd_addon.worker.run import run_job
+from csd_addon.worker.look.gbuffer import render_gbuffer
+from csd_addon.worker.look.surface import Surface
+from csd_addon.worker.run.entry import run_job
+from csd_addon.worker.serve.control import Control
 from tests import shapes
 
 pytestmark = [

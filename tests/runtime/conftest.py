@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime.environment import Plan
-from csd_addon.runtime.installer import Installer, Settings, fitting_wheel, unpack
-from csd_addon.runtime.interpreter import probe
+from csd_addon.runtime.environment.installer import Installer, Settings, fitting_wheel, unpack
+from csd_addon.runtime.environment.interpreter import probe
+from csd_addon.runtime.environment.venv import Plan
 from csd_addon.runtime.paths import Paths, bundled_wheels
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime import amounts, bundle, bundling, environment, lockfile
+from csd_addon.runtime.environment import bundle, lockfile, sizes, venv, write_bundle
+from csd_addon.runtime.environment.installer import UV_WHEELS, choose_installer
 from csd_addon.runtime.errors import RuntimeMissing
-from csd_addon.runtime.installer import UV_WHEELS, choose_installer
 
 from .conftest import Toy, uv_program
 
@@ -25,7 +25,7 @@ def listed(toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
 
 def test_a_bundle_installs_where_there_is_no_index(listed: Toy, tmp_path: Path, monkeypatch) -> None:
     folder = tmp_path / "Träger 离线"
-    made = bundling.write(listed.plan, folder)
+    made = write_bundle.write(listed.plan, folder)
     assert made == bundle.read(folder)
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert names == ["bundle.json", "toy.txt", f"wheels/{listed.wheel.name}"]
@@ -35,7 +35,7 @@ def test_a_bundle_installs_where_there_is_no_index(listed: Toy, tmp_path: Path, 
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
     offline = choose_installer(listed.plan.interpreter, wheels=tmp_path / "none", cache=listed.paths.cache, bundle=made)
     with_uv = replace(offline, uv=uv_program(tmp_path / "uv"))
-    python = environment.create(replace(listed.plan, installer=with_uv), "1")
+    python = venv.create(replace(listed.plan, installer=with_uv), "1")
     code = "import csd_toy; print(csd_toy.ANSWER)"
     assert subprocess.run([python, "-I", "-c", code], capture_output=True, text=True).stdout == "42\n"
 
@@ -80,13 +80,13 @@ def test_a_bundle_that_was_cut_short_is_not_taken(listed: Toy, tmp_path: Path, m
     listed.wheel.write_bytes(listed.wheel.read_bytes() + b"\0")
     folder = tmp_path / "out"
     with pytest.raises(RuntimeMissing, match="checksum is another"):
-        bundling.write(listed.plan, folder)
+        write_bundle.write(listed.plan, folder)
     assert not (folder / bundle.FILE).exists()
     with pytest.raises(RuntimeMissing, match="no complete offline bundle"):
         bundle.read(folder)
 
 
 def test_too_little_room_for_a_bundle(listed: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(amounts.BUNDLE_GB, "cuda", 1e9)
+    monkeypatch.setitem(sizes.BUNDLE_GB, "cuda", 1e9)
     with pytest.raises(RuntimeMissing, match="the bundle needs 1e.09 GB: make room"):
-        bundling.write(replace(listed.plan, accelerator="cuda"), tmp_path / "out")
+        write_bundle.write(replace(listed.plan, accelerator="cuda"), tmp_path / "out")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from csd_addon.runtime import choices
-from csd_addon.runtime.doctor import examine
-from csd_addon.runtime.named import named_python
+from csd_addon.runtime.environment.user_python import named_python
+from csd_addon.runtime.machine.doctor import examine
 from csd_addon.runtime.paths import Paths
 
 

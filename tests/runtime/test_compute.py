@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime.compute import Device, check_command, read_device
-from csd_addon.runtime.environment import interpreter_in
+from csd_addon.runtime.environment.compute import Device, check_command, read_device
+from csd_addon.runtime.environment.venv import interpreter_in
 
 from .conftest import toy_torch
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime import doctor, environment, installed, lockfile, machine
-from csd_addon.runtime.compute import Device
+from csd_addon.runtime.environment import installed, lockfile, venv
+from csd_addon.runtime.environment.compute import Device
+from csd_addon.runtime.machine import doctor, resources
 from csd_addon.runtime.paths import Paths
 
 from .test_catalogue import REQUIRED, lay
@@ -30,8 +31,8 @@ def test_each_trouble_has_a_sentence_and_a_remedy(tmp_path: Path, monkeypatch: p
     file = tmp_path / "file"
     file.touch()
     monkeypatch.setenv("CSD_WORKER_PYTHON", str(file))
-    monkeypatch.setattr(machine, "JOB_GB", 1e9)
-    monkeypatch.setattr(machine, "WORKER_GB", 1e9)
+    monkeypatch.setattr(resources, "JOB_GB", 1e9)
+    monkeypatch.setattr(resources, "WORKER_GB", 1e9)
     found = findings(Paths(file / "home"), "no such teacher")
     bad = {name for name, finding in found.items() if not finding.ok}
     assert bad == set(found) - {"interpreter", "names", "long paths", "teacher mini", "teacher broad"}
@@ -47,7 +48,7 @@ def test_a_ready_environment_is_found_ready(tmp_path: Path) -> None:
     assert not found["packages"].ok and "torch is missing instead of" in found["packages"].sentence
     assert not found["device"].ok and "does not run as Python" in found["device"].sentence
     assert all(found[name].remedy for name in ("packages", "device"))
-    (directory / environment.MARKER).unlink()
+    (directory / venv.MARKER).unlink()
     broken = findings(paths, "")["worker"]
     assert not broken.ok and "was interrupted" in broken.sentence and "runtime repair" in broken.remedy
 
@@ -88,7 +89,7 @@ def test_what_is_copied_names_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_names_and_paths_that_a_disk_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path longer than any system takes stands for Windows with its 260 characters."""
-    monkeypatch.setattr(machine, "LONGEST_PACKAGE_PATH", 10_000)
+    monkeypatch.setattr(resources, "LONGEST_PACKAGE_PATH", 10_000)
     found = findings(Paths(tmp_path / "home"), "")
     assert not found["long paths"].ok and "C:\\csd" in found["long paths"].remedy and found["names"].ok
     assert not list(tmp_path.iterdir())

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime import download
-from csd_addon.runtime.download import Wanted, fetch, require_space
 from csd_addon.runtime.errors import DownloadFailed
+from csd_addon.runtime.teachers import download
+from csd_addon.runtime.teachers.download import Wanted, fetch, require_space
 
 BODY = bytes(range(256)) * 4096
 SUM = hashlib.sha256(BODY).hexdigest()

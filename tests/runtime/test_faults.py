@@ -23,9 +23,9 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime import environment, troubles
+from csd_addon.runtime.environment import installer_errors, venv
+from csd_addon.runtime.environment.installer import Installer, Settings
 from csd_addon.runtime.errors import RuntimeMissing
-from csd_addon.runtime.installer import Installer, Settings
 
 from .conftest import Toy, build_wheel, pin, toy_in, uv_program
 
@@ -127,18 +127,18 @@ def uv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def refused(toy: Toy, sentence: str) -> None:
     with pytest.raises(RuntimeMissing, match=sentence) as caught:
-        environment.create(toy.plan, "1")
+        venv.create(toy.plan, "1")
     said = str(caught.value)
     print(said)
     assert caught.value.log and str(caught.value.log) in said and "\n" not in said
-    assert environment.state(toy.plan, "1") == "broken"
+    assert venv.state(toy.plan, "1") == "broken"
 
 
 def repaired(toy: Toy) -> None:
-    python = environment.create(toy.plan, "1", again=True)
+    python = venv.create(toy.plan, "1", again=True)
     code = "import csd_toy; print(csd_toy.ANSWER)"
     assert subprocess.run([python, "-I", "-c", code], capture_output=True, text=True).stdout == "42\n"
-    assert environment.state(toy.plan, "1") == "ready"
+    assert venv.state(toy.plan, "1") == "ready"
 
 
 def test_nothing_listens_at_the_registrys_address(toy: Toy, uv: Path) -> None:
@@ -185,27 +185,27 @@ def test_a_folder_that_cannot_be_made(toy: Toy) -> None:
     """A file stands where the folder should be; the rights of a folder mean nothing to root, who may run the tests."""
     toy.paths.base.write_text("in the way", encoding="utf-8")
     with pytest.raises(RuntimeMissing, match="cannot be written .*choose another folder for the runtime"):
-        environment.create(toy.plan, "1")
+        venv.create(toy.plan, "1")
     toy.paths.base.unlink()
     repaired(toy)
 
 
 def test_a_package_was_deleted_afterwards(toy: Toy) -> None:
-    environment.create(toy.plan, "1")
+    venv.create(toy.plan, "1")
     (module,) = toy.plan.directory.rglob("csd_toy.py")
     module.unlink()
-    assert environment.state(toy.plan, "1") == "broken"
+    assert venv.state(toy.plan, "1") == "broken"
     repaired(toy)
 
 
 def test_a_file_of_a_package_was_damaged_afterwards(toy: Toy) -> None:
     """Files are not read at every start, so this state is only found by the check; Repair does not need it."""
-    environment.create(toy.plan, "1")
+    venv.create(toy.plan, "1")
     (module,) = toy.plan.directory.rglob("csd_toy.py")
     module.unlink()  # the installer's cache may hold the same file under a second name
     module.write_text("half a fi(", encoding="utf-8")
     with pytest.raises(RuntimeMissing, match="csd_toy .SyntaxError"):
-        environment.check(toy.plan)
+        venv.check(toy.plan)
     repaired(toy)
 
 
@@ -228,7 +228,7 @@ from tests.runtime.conftest import toy_in
 toy = toy_in(Path({base!r}))
 toy.lock.write_text(Path({lock!r}).read_text())
 installer = Installer(Settings(index_url={url!r}), toy.paths.cache, uv=Path({uv!r}))
-environment.create(replace(toy.plan, installer=installer), "1", report=lambda phase, *_: print(phase, flush=True))
+venv.create(replace(toy.plan, installer=installer), "1", report=lambda phase, *_: print(phase, flush=True))
 """
 
 
@@ -251,7 +251,7 @@ def test_killed_while_it_downloads(toy: Toy, index: Index, uv: Path, tmp_path: P
         os.killpg(killed.pid, signal.SIGKILL)
     index.fault = ""
     index.over.set()
-    assert environment.state(toy.plan, "1") == "broken"
+    assert venv.state(toy.plan, "1") == "broken"
     repaired(toy)
 
 
@@ -263,7 +263,7 @@ def test_two_at_once_install_once_and_the_second_says_that_it_waits(
     phases = [list(dict.fromkeys(out.split())) for out, _ in said]
     assert [first.returncode, second.returncode] == [0, 0], said
     assert sorted("make" in each for each in phases) == [False, True], phases
-    assert environment.state(toy.plan, "1") == "ready"
+    assert venv.state(toy.plan, "1") == "ready"
 
 
 # What uv and pip said in other troubles; the first words of the sentence that each becomes.
@@ -286,5 +286,5 @@ SAID = {
 
 @pytest.mark.parametrize("said", SAID, ids=range(len(SAID)))
 def test_what_the_installers_say_becomes_one_sentence(said: str) -> None:
-    sentence = troubles.sentence(said.splitlines(keepends=True), 2)
+    sentence = installer_errors.sentence(said.splitlines(keepends=True), 2)
     assert sentence.startswith(SAID[said]) and re.fullmatch(r"[^\n]*\.", sentence)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime import environment, installed, lockfile
-from csd_addon.runtime.compute import Device
+from csd_addon.runtime.environment import installed, lockfile, venv
+from csd_addon.runtime.environment.compute import Device
+from csd_addon.runtime.environment.user_python import WORKER_MODULES
 from csd_addon.runtime.errors import RuntimeMissing
-from csd_addon.runtime.exclusive import exclusive
-from csd_addon.runtime.named import WORKER_MODULES
+from csd_addon.runtime.file_lock import exclusive
 from csd_addon.runtime.paths import Paths
 
 from .conftest import lay_packages
@@ -23,12 +23,12 @@ LOCK = lockfile.LOCKS / "worker-linux-x64-cpu-py311.txt"
 def lay(paths: Paths, name: str = "worker-cpu-py311", *, lock: Path = LOCK, stamp: str = "1") -> Path:
     """Put a complete runtime of empty files into place."""
     directory = paths.environments / name
-    python = environment.interpreter_in(directory)
+    python = venv.interpreter_in(directory)
     python.parent.mkdir(parents=True)
     python.touch()
     lay_packages(directory, *WORKER_MODULES)
     marker = {"locks": lockfile.digest([lock]), "stamp": stamp}
-    (directory / environment.MARKER).write_text(json.dumps(marker), encoding="utf-8")
+    (directory / venv.MARKER).write_text(json.dumps(marker), encoding="utf-8")
     return directory
 
 
@@ -46,10 +46,10 @@ def test_a_complete_one_of_this_release(paths: Paths) -> None:
     directory = lay(paths)
     device = Device("cuda", "Toy card", "2.0", 100.0)
     kept = {"device": device.to_json(), "bytes": 5}
-    (directory / environment.CHECKED).write_text(json.dumps(kept), encoding="utf-8")
+    (directory / venv.CHECKED).write_text(json.dumps(kept), encoding="utf-8")
     found = installed.find(paths, "1")
     assert found == installed.Installed(directory, "ready", LOCK, device, 5)
-    assert found and found.python == environment.interpreter_in(directory) and found.accelerator == "cpu"
+    assert found and found.python == venv.interpreter_in(directory) and found.accelerator == "cpu"
 
 
 def test_another_list_or_protocol_is_stale(paths: Paths, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_lost_torch_is_broken(paths: Paths) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"device": {"kind": 1}, "bytes": 1}'])
 def test_a_spoilt_note_only_hides_the_device(paths: Paths, text: str) -> None:
-    (lay(paths) / environment.CHECKED).write_text(text, encoding="utf-8")
+    (lay(paths) / venv.CHECKED).write_text(text, encoding="utf-8")
     found = installed.find(paths, "1")
     assert found and (found.state, found.device) == ("ready", None)
 
@@ -80,10 +80,10 @@ def test_a_spoilt_note_only_hides_the_device(paths: Paths, text: str) -> None:
 def test_a_ready_one_goes_before_a_newer_broken_one_and_the_newest_before_all(paths: Paths) -> None:
     cpu = lay(paths)
     cuda = lay(paths, "worker-cuda-py311", lock=lockfile.LOCKS / "worker-linux-x64-cuda-py311.txt")
-    os.utime(cpu / environment.MARKER, (1, 1))
+    os.utime(cpu / venv.MARKER, (1, 1))
     found = installed.find(paths, "1")
     assert found and found.directory == cuda
-    (cuda / environment.MARKER).unlink()
+    (cuda / venv.MARKER).unlink()
     found = installed.find(paths, "1")
     assert found and found.directory == cpu
     installed.remove_others(paths, keep=cpu)

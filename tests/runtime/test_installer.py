@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime import installer
+from csd_addon.runtime.environment import installer
+from csd_addon.runtime.environment.installer import Installer, Settings, choose_installer, settings
+from csd_addon.runtime.environment.interpreter import probe
 from csd_addon.runtime.errors import RuntimeMissing
-from csd_addon.runtime.installer import Installer, Settings, choose_installer, settings
-from csd_addon.runtime.interpreter import probe
 
 PROGRAM = b"#!/bin/sh\necho uv 0.0.0\n"
 

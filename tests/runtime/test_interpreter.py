@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from csd_addon.runtime.environment.interpreter import clean_environment, on_this_machine, probe, usable
 from csd_addon.runtime.errors import RuntimeMissing
-from csd_addon.runtime.interpreter import clean_environment, on_this_machine, probe, usable
 
 
 def script(path: Path, body: str) -> Path:

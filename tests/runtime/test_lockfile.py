@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime.interpreter import Interpreter
-from csd_addon.runtime.lockfile import LOCKS, choose, digest, pins
+from csd_addon.runtime.environment.interpreter import Interpreter
+from csd_addon.runtime.environment.lockfile import LOCKS, choose, digest, pins
 
 SHIPPED = sorted(LOCKS.glob("*.txt"))
 PY311 = Interpreter(Path("a"), (3, 11), "linux-x64", has_venv=True)

@@ -12,10 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime import offered, offers
 from csd_addon.runtime.errors import DownloadFailed, TeacherMissing
-from csd_addon.runtime.offers import OFFERS, REVISIONS, SD15, SD15_DEPTH, Licence, Offer, RemoteFile, find_offer
 from csd_addon.runtime.paths import Paths
+from csd_addon.runtime.teachers import local, remote
+from csd_addon.runtime.teachers.remote import (
+    OFFERS,
+    REVISIONS,
+    SD15,
+    SD15_DEPTH,
+    Licence,
+    Offer,
+    RemoteFile,
+    find_offer,
+)
 from tests.runtime import test_download
 from tests.runtime.test_download import Hostile, weights
 
@@ -38,25 +47,25 @@ def small_offer() -> Offer:
 @pytest.fixture
 def hub(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(offers, "HUBS", (server,))
+    monkeypatch.setattr(remote, "HUBS", (server,))
     for path, body in CONTENT.items():
         Hostile.tricks[f"{SD15}/resolve/{REVISIONS[SD15]}/{path}"] = lambda h, body=body: h.honest(body)
     Hostile.tricks[f"{SD15_DEPTH}/resolve/{REVISIONS[SD15_DEPTH]}/w.safetensors"] = lambda h: h.honest(weights(9000))
     yield server
 
 
-def get(paths: Paths, mirror: str | None = None) -> list[offered.Progress]:
-    news: list[offered.Progress] = []
-    offered.fetch(small_offer(), paths, mirror=mirror, report=news.append)
+def get(paths: Paths, mirror: str | None = None) -> list[local.Progress]:
+    news: list[local.Progress] = []
+    local.fetch(small_offer(), paths, mirror=mirror, report=news.append)
     return news
 
 
 def test_a_whole_teacher_comes_and_is_verified(tmp_path: Path, hub: str) -> None:
     offer, paths = small_offer(), Paths(tmp_path)
-    assert offered.state(offer, paths).status == "absent"
+    assert local.state(offer, paths).status == "absent"
     news = get(paths)
-    assert offered.state(offer, paths).status == "ready" and news[0].total >= news[0].done > 0
-    verdicts = list(offered.verify(offer, paths))
+    assert local.state(offer, paths).status == "ready" and news[0].total >= news[0].done > 0
+    verdicts = list(local.verify(offer, paths))
     print(*verdicts, sep="\n")
     assert all(v.ok for v in verdicts)
     assert [v.sentence for v in verdicts] == ["is what was published"] * 2 + ["is what was downloaded"]
@@ -70,7 +79,7 @@ def test_a_broken_download_goes_on_where_it_ended(tmp_path: Path, hub: str) -> N
     part = paths.teachers / "small" / "unet" / "w.safetensors.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(CONTENT["unet/w.safetensors"][:5000])
-    assert (offered.state(offer, paths).status, offered.state(offer, paths).done) == ("begun", 5000)
+    assert (local.state(offer, paths).status, local.state(offer, paths).done) == ("begun", 5000)
     get(paths)
     assert any(start == "bytes=5000-" for _, start in Hostile.asked)
 
@@ -89,11 +98,11 @@ def test_every_kind_of_damage_is_found(tmp_path: Path, hub: str) -> None:
         file = folder / target
         whole = file.read_bytes()
         spoil(file)
-        wrong = [v for v in offered.verify(offer, paths) if not v.ok]
+        wrong = [v for v in local.verify(offer, paths) if not v.ok]
         assert [v.file for v in wrong] == [target] and words in wrong[0].sentence
         file.write_bytes(whole)
-    (folder / offered.RECORD).write_text("[", encoding="utf-8")
-    assert "no sum is known" in list(offered.verify(offer, paths))[-1].sentence
+    (folder / local.RECORD).write_text("[", encoding="utf-8")
+    assert "no sum is known" in list(local.verify(offer, paths))[-1].sentence
 
 
 def test_removing_leaves_foreign_files_alone(tmp_path: Path, hub: str) -> None:
@@ -101,12 +110,12 @@ def test_removing_leaves_foreign_files_alone(tmp_path: Path, hub: str) -> None:
     get(paths)
     folder = paths.teachers / "small"
     (folder / "csd.json").write_text("{}", encoding="utf-8")
-    assert offered.remove(offer, paths) == [folder / "csd.json"]
+    assert local.remove(offer, paths) == [folder / "csd.json"]
     assert [path.name for path in folder.rglob("*")] == ["csd.json"]
     (folder / "csd.json").unlink()
     get(paths)
-    assert offered.remove(offer, paths) == [] and not folder.exists()
-    assert offered.remove(offer, paths) == []
+    assert local.remove(offer, paths) == [] and not folder.exists()
+    assert local.remove(offer, paths) == []
 
 
 def test_offline_nothing_is_asked_for(tmp_path: Path, hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +127,7 @@ def test_offline_nothing_is_asked_for(tmp_path: Path, hub: str, monkeypatch: pyt
 
 def test_a_mirror_goes_first_and_the_hub_helps_out(tmp_path: Path, hub: str) -> None:
     get(Paths(tmp_path), mirror="http://127.0.0.1:9/")
-    assert offered.state(small_offer(), Paths(tmp_path)).status == "ready"
+    assert local.state(small_offer(), Paths(tmp_path)).status == "ready"
 
 
 def test_the_catalogue_is_consistent() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime import scales
+from csd_addon.runtime.environment import folder_growth
+from csd_addon.runtime.environment.run_installer import run_installer, run_step
 from csd_addon.runtime.errors import RuntimeMissing
-from csd_addon.runtime.steps import run_installer, run_step
 
 PIP = """\
 Looking in links: /wheels
@@ -91,7 +91,7 @@ time.sleep(0.5)
 
 
 def test_while_a_large_file_comes_the_cache_is_weighed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scales, "PERIOD", 0.05)
+    monkeypatch.setattr(folder_growth, "PERIOD", 0.05)
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "of an earlier run").write_bytes(bytes(9_000_000))

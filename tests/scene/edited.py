@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from csd_addon.core.pieces import to_the_end
+from csd_addon.scene.pieces import to_the_end
 from csd_addon.scene.write_image import load_written, writing_edited
 
 

@@ -8,8 +8,8 @@ import bpy
 import numpy as np
 import pytest
 
-from csd_addon.core.pieces import to_the_end
 from csd_addon.scene.mask import painted_masks, read_corner_mask
+from csd_addon.scene.pieces import to_the_end
 from csd_addon.scene.read_mesh import read_material_index, read_mesh
 from tests.scene.objects import cube, fingerprint, image_of, principled, square
 

@@ -8,12 +8,12 @@ import bpy
 import numpy as np
 import pytest
 
-from csd_addon.core.pieces import to_the_end
 from csd_addon.core.settings import JobSettings
 from csd_addon.scene.base_color import find_base_color, read_pixels
 from csd_addon.scene.load_image import load_image
 from csd_addon.scene.mask import painted_masks
 from csd_addon.scene.original import find_original, read_source
+from csd_addon.scene.pieces import to_the_end
 from csd_addon.scene.tiles import pictures
 from tests.scene.edited import edited_image
 from tests.scene.objects import image_of

@@ -6,7 +6,7 @@ import bpy
 import pytest
 
 from csd_addon.core.settings import JobSettings
-from csd_addon.ui.choosing import settled, teacher_of
+from csd_addon.drive.choose_teacher import settled, teacher_of
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from csd_addon.core.source import EditSource
+from csd_addon.drive import object_job
 from csd_addon.jobs.folder import JobFolder, new_folder, read_json
 from csd_addon.scene.base_color import read_pixels
 from csd_addon.scene.material import base_color_image, job_of
 from csd_addon.scene.tiles import pictures
-from csd_addon.ui import driver, properties
+from csd_addon.ui import properties
 from tests.scene.objects import (
     base_color_source,
     cube,
@@ -338,20 +339,20 @@ def test_a_camera_is_a_sentence(home: Path) -> None:
     assert job_folders(home) == []
 
 
-def started(obj: bpy.types.Object, home: Path) -> tuple[driver.Task, Path]:
+def started(obj: bpy.types.Object, home: Path) -> tuple[object_job.Task, Path]:
     """An edit that the worker has ended and Blender has not looked at yet: its task and its result."""
     scene = bpy.context.scene.csd
     scene.target, scene.remove, scene.iterations = "blue brick", "red brick", 4
     settings = properties.read_settings(bpy.context.scene, "edit")
-    task = driver.prepare(obj, settings, new_folder(home / "jobs"))
-    return task, Path(driver.run_blocking(task).state.done.paths["basecolor"])
+    task = object_job.prepare(obj, settings, new_folder(home / "jobs"))
+    return task, Path(object_job.run_blocking(task).state.done.paths["basecolor"])
 
 
 def test_an_object_deleted_while_it_is_edited_is_a_sentence(obj: bpy.types.Object, home: Path) -> None:
     task, result = started(obj, home)
     bpy.data.objects.remove(obj)
     with pytest.raises(ValueError, match="The object 'Wall' is gone; its texture is kept in") as caught:
-        driver.finish(task, result, place=None)
+        object_job.finish(task, result, place=None)
     assert str(result) in str(caught.value) and result.is_file() and len(bpy.data.images) == 1
 
 
@@ -359,7 +360,7 @@ def test_an_image_removed_while_it_is_edited_is_a_sentence(obj: bpy.types.Object
     task, result = started(obj, home)
     bpy.data.images.remove(source())
     with pytest.raises(ValueError, match="The image 'bricks.png', from which the edit started, is gone"):
-        driver.finish(task, result, place=None)
+        object_job.finish(task, result, place=None)
     assert result.is_file() and len(bpy.data.images) == 0
 
 
@@ -372,7 +373,7 @@ def test_a_slot_removed_while_it_is_edited_is_a_sentence(obj: bpy.types.Object, 
         obj.data.materials.pop()
     counts = datablocks()
     with pytest.raises(ValueError, match="'Wall' has no material slots"):
-        driver.finish(task, result, place=None)
+        object_job.finish(task, result, place=None)
     assert shown(obj) == source() and datablocks() == counts
 
 

@@ -13,11 +13,12 @@ import pytest
 
 import csd_addon
 from csd_addon.core.settings import JobSettings
+from csd_addon.drive import object_job
 from csd_addon.jobs.folder import new_folder, read_json
 from csd_addon.jobs.history import Entry
 from csd_addon.scene.material import base_color_image
 from csd_addon.scene.tiles import pictures
-from csd_addon.ui import driver, guidance, history, past_runs, properties, session
+from csd_addon.ui import guidance, history, past_runs, properties, session
 from tests.scene.objects import cube, datablocks, fingerprint, rigged_cube
 from tests.scene.tiled import tile_files, tiled_cube, tiled_image
 from tests.ui.conftest import NAME
@@ -247,8 +248,8 @@ def test_delete_takes_one_folder_and_leaves_the_texture() -> None:
 def test_a_running_job_is_not_deleted() -> None:
     bpy.context.scene.csd.prompt, bpy.context.scene.csd.iterations = "red brick", 100_000
     settings = properties.read_settings(bpy.context.scene, "texture")
-    task = driver.prepare(cube(), settings, new_folder(past_runs.folder()))
-    job = driver.launch(task)
+    task = object_job.prepare(cube(), settings, new_folder(past_runs.folder()))
+    job = object_job.launch(task)
     session.begin(task, job)
     while job.poll().iteration < 3:
         time.sleep(0.02)
@@ -304,13 +305,13 @@ def test_a_run_that_died_shows_its_last_preview_and_one_without_shows_nothing() 
 def test_a_kept_run_has_no_checkpoint_and_a_cancelled_one_does() -> None:
     obj = cube()
     bpy.context.scene.csd.prompt, bpy.context.scene.csd.iterations = "red brick", 100_000
-    task, job = driver.start(obj, properties.read_settings(bpy.context.scene, "texture"))
+    task, job = object_job.start(obj, properties.read_settings(bpy.context.scene, "texture"))
     while job.poll().iteration < 3:
         time.sleep(0.02)
     job.cancel()
     job.wait()
     assert [path.name for path in task.folder.checkpoint.iterdir()] == ["fake.txt"]
-    job = driver.launch(task, resume=True)
+    job = object_job.launch(task, resume=True)
     while job.poll().iteration < 3:
         time.sleep(0.02)
     job.stop_and_keep()

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import csd_addon
+from csd_addon.drive import object_job
 from csd_addon.scene.material import apply_texture
-from csd_addon.ui import driver, obstacles, operators, progress
+from csd_addon.ui import obstacles, operators, progress
 from csd_addon.ui.properties import mask_kind, read_settings
 from tests.scene.objects import cube, image_of, principled, quarters
 
@@ -96,7 +97,7 @@ def test_a_linked_object_offers_to_make_it_local(tmp_path) -> None:
 
 def test_no_runtime_offers_its_installation_or_the_preferences(monkeypatch: pytest.MonkeyPatch) -> None:
     cube()
-    monkeypatch.delenv(driver.FAKE_VARIABLE)
+    monkeypatch.delenv(object_job.FAKE_VARIABLE)
     monkeypatch.delenv("CSD_WORKER_PYTHON", raising=False)
     system, override = bpy.context.preferences.system, bpy.app.online_access_override
     if override:

@@ -12,8 +12,9 @@ import pytest
 import csd_addon
 from csd_addon.core.recipe import PRESETS
 from csd_addon.core.settings import DEVICES, ITERATION_RANGE, KEEPS, LOSSES, SIZE_RANGE, STRENGTH_RANGE, JobSettings
+from csd_addon.drive import object_job
 from csd_addon.runtime import choices
-from csd_addon.ui import driver, preferences, progress, properties, session
+from csd_addon.ui import preferences, progress, properties, session
 from tests.ui.conftest import NAME
 
 
@@ -58,10 +59,10 @@ def test_unregister_ends_the_worker(home) -> None:
     csd_addon.register(NAME)
     bpy.ops.mesh.primitive_cube_add()
     bpy.ops.csd.texture(prompt="red brick", size=64, iterations=3)
-    worker = driver._worker
+    worker = object_job._worker
     assert worker.exit_code() is None, "it stays warm between jobs"
     csd_addon.unregister()
-    assert worker.exit_code() is not None and driver._worker is None
+    assert worker.exit_code() is not None and object_job._worker is None
 
 
 def test_property_names_defaults_and_ranges_are_the_settings_own(addon) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 import bpy
 import pytest
 
+from csd_addon.drive import object_job
 from csd_addon.jobs.folder import read_json
 from csd_addon.scene.lookup import ObjectKey
 from csd_addon.scene.material import base_color_image
-from csd_addon.ui import driver, output, session
+from csd_addon.ui import output, session
 from csd_addon.ui.properties import read_settings
 from tests.scene.objects import base_color_source, checked, cube, datablocks, fingerprint, node_tree, principled
 
@@ -270,11 +271,11 @@ def test_several_objects_one_after_another_on_one_worker() -> None:
     objects[1].scale.z = 0
     bpy.context.view_layer.update()
     begin(*objects, iterations=5)
-    first = driver._worker.pid
+    first = object_job._worker.pid
     pump(ended)
     assert [item.status for item in session.items()] == ["done", "failed", "done"]
     assert "'Flat' is scaled to nothing" in session.items()[1].sentence
-    assert [bool(base_color_image(obj)) for obj in objects] == [True, False, True] and driver._worker.pid == first
+    assert [bool(base_color_image(obj)) for obj in objects] == [True, False, True] and object_job._worker.pid == first
 
 
 def test_cancel_drops_what_waits_and_one_can_be_taken_out() -> None:
@@ -309,7 +310,7 @@ def test_a_lost_worker_is_a_sentence_and_leaves_no_preview() -> None:
     before = state(obj)
     begin(obj)
     pump(shown)
-    driver._worker.kill()
+    object_job._worker.kill()
     pump(ended)
     (item,) = session.items()
     assert item.status == "failed" and "killed by the system or by someone" in item.sentence and state(obj) == before

@@ -9,11 +9,12 @@ from pathlib import Path
 import bpy
 import pytest
 
+from csd_addon.drive import object_job
 from csd_addon.protocol import PROTOCOL_VERSION
-from csd_addon.runtime import environment, lockfile
-from csd_addon.runtime.named import WORKER_MODULES
+from csd_addon.runtime.environment import lockfile, venv
+from csd_addon.runtime.environment.user_python import WORKER_MODULES
 from csd_addon.runtime.paths import Paths
-from csd_addon.ui import driver, obstacles, runtime_page, setting_up
+from csd_addon.ui import obstacles, runtime_page, setting_up
 
 pytestmark = pytest.mark.usefixtures("addon")
 
@@ -23,7 +24,7 @@ LOCK = lockfile.LOCKS / "worker-linux-x64-cpu-py311.txt"
 @pytest.fixture
 def bare(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No worker at all: neither the fake one nor a Python that somebody named."""
-    monkeypatch.delenv(driver.FAKE_VARIABLE)
+    monkeypatch.delenv(object_job.FAKE_VARIABLE)
     monkeypatch.delenv("CSD_WORKER_PYTHON", raising=False)
     monkeypatch.setattr(obstacles, "_answers", {})
     return home
@@ -32,13 +33,13 @@ def bare(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def lay(home: Path, *, stamp: str = str(PROTOCOL_VERSION), digest: str = "") -> Path:
     """A runtime of empty files; ``stamp``: of which protocol; ``digest``: of which list, ours by default."""
     directory = Paths(home).environments / "worker-cpu-py311"
-    files = [environment.interpreter_in(directory)]
+    files = [venv.interpreter_in(directory)]
     files += [directory / "lib/python3.11/site-packages" / f"{name}.py" for name in WORKER_MODULES]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     marker = {"locks": digest or lockfile.digest([LOCK]), "stamp": stamp}
-    (directory / environment.MARKER).write_text(json.dumps(marker), encoding="utf-8")
+    (directory / venv.MARKER).write_text(json.dumps(marker), encoding="utf-8")
     return directory
 
 
@@ -73,7 +74,7 @@ def test_the_states_are_sentences(bare: Path) -> None:
     assert "not installed yet" in runtime_page.describe(runtime_page.find(), None)[0]
     directory = lay(bare)
     assert runtime_page.describe(runtime_page.find(), None) == ("The runtime is installed.", "CHECKMARK")
-    assert driver.worker_python() == environment.interpreter_in(directory)
+    assert object_job.worker_python() == venv.interpreter_in(directory)
     next(directory.rglob("torch.py")).unlink()
     assert "is not complete" in runtime_page.describe(runtime_page.find(), None)[0]
     assert "/own/python" in runtime_page.describe(None, Path("/own/python"))[0]

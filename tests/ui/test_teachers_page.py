@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import bpy
 import pytest
 
-from csd_addon.runtime import catalogue
-from csd_addon.runtime.offers import SD15, find_offer
+from csd_addon.runtime.teachers import catalogue
+from csd_addon.runtime.teachers.remote import SD15, find_offer
 from csd_addon.ui import obstacles, teacher_task, teachers_page
 from csd_addon.ui.teachers_page import CSD_OT_download_teacher
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from csd_addon.core.settings import JobSettings
+from csd_addon.drive import object_job
 from csd_addon.jobs.folder import read_json
 from csd_addon.scene.material import base_color_image
-from csd_addon.ui import driver
 from tests.scene.objects import base_color_source, cube, datablocks, fingerprint, node_tree, rigged_cube
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -126,7 +126,7 @@ def test_the_chosen_uv_map_is_used(home: Path) -> None:
 
 def test_an_empty_prompt_changes_nothing(home: Path) -> None:
     refused(cube(uvs=False), home, "The prompt is empty: write what the texture should show", prompt="  ")
-    assert job_folders(home) == [] and driver._worker is None
+    assert job_folders(home) == [] and object_job._worker is None
 
 
 @pytest.mark.parametrize(
@@ -168,14 +168,14 @@ def test_modifiers_that_drop_the_uvs_are_a_sentence(home: Path) -> None:
 
 
 def test_a_missing_runtime_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(driver.FAKE_VARIABLE)
+    monkeypatch.delenv(object_job.FAKE_VARIABLE)
     monkeypatch.delenv("CSD_WORKER_PYTHON", raising=False)
     refused(cube(uvs=False), home, "The texture runtime is not installed: use Install Runtime")
     assert job_folders(home) == []
 
 
 def test_a_missing_teacher_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(driver.FAKE_VARIABLE)
+    monkeypatch.delenv(object_job.FAKE_VARIABLE)
     refused(cube(uvs=False), home, "nowhere", teacher=str(home / "nowhere"))
     assert job_folders(home) == []
 
@@ -206,8 +206,8 @@ def test_a_job_under_way_is_ended_when_another_file_is_opened(home: Path) -> Non
     from csd_addon.ui import properties, session
 
     bpy.context.scene.csd.prompt, bpy.context.scene.csd.iterations = "red brick", 100_000
-    task = driver.prepare(cube(), properties.read_settings(bpy.context.scene, "texture"), new_folder(home / "jobs"))
-    job = driver.launch(task)
+    task = object_job.prepare(cube(), properties.read_settings(bpy.context.scene, "texture"), new_folder(home / "jobs"))
+    job = object_job.launch(task)
     session.begin(task, job)
     while job.poll().iteration < 3:
         time.sleep(0.02)
@@ -236,10 +236,10 @@ def test_before_and_after_and_before_again() -> None:
 def test_a_result_that_can_not_be_put_up_leaves_no_new_uv_layer(home: Path) -> None:
     obj = cube("Bare", uvs=False)
     before, counts = fingerprint(obj), datablocks()
-    task, job = driver.start(obj, JobSettings(prompt="red brick", size=64, iterations=4))
-    state = driver.wait(job).state
+    task, job = object_job.start(obj, JobSettings(prompt="red brick", size=64, iterations=4))
+    state = object_job.wait(job).state
     result = Path(state.done.paths["basecolor"])
     result.write_bytes(result.read_bytes()[:-20])
     with pytest.raises(ValueError, match="basecolor.png can't be loaded: the file is damaged"):
-        driver.finish(task, result, place=None)
+        object_job.finish(task, result, place=None)
     assert fingerprint(obj) == before and datablocks() == counts

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from csd_addon.core.settings import JobSettings
+from csd_addon.drive import object_job
 from csd_addon.jobs.folder import new_folder
 from csd_addon.scene.base_color import read_pixels
 from csd_addon.scene.material import base_color_image
 from csd_addon.scene.preview import hide_previews
 from csd_addon.scene.tiles import pictures
-from csd_addon.ui import driver
 from tests.scene.objects import base_color_source, datablocks, fingerprint, image_of, node_tree
 from tests.scene.tiled import SHAPES, tiled_cube
 
@@ -53,10 +53,10 @@ def test_files_beside_the_blend(obj: bpy.types.Object, home: Path, tmp_path: Pat
     (tmp_path / "out").mkdir()
     # What an earlier run left there is no tile of this one.
     (tmp_path / "out" / "wall.1005.png").write_bytes(b"")
-    task = driver.prepare(obj, settings, new_folder(home / "jobs"))
+    task = object_job.prepare(obj, settings, new_folder(home / "jobs"))
     assert not task.notes
-    job = driver.run_blocking(task)
-    driver.finish(task, Path(job.state.done.paths["basecolor"]), place=lambda *_: tmp_path / "out" / "wall")
+    job = object_job.run_blocking(task)
+    object_job.finish(task, Path(job.state.done.paths["basecolor"]), place=lambda *_: tmp_path / "out" / "wall")
     image = base_color_image(obj)
     assert blue(image) == expected(3) and Path(image.filepath).name == "wall.<UDIM>.png" and not image.packed_files
     names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -66,10 +66,10 @@ def test_files_beside_the_blend(obj: bpy.types.Object, home: Path, tmp_path: Pat
 def test_the_preview_shows_every_tile_and_its_newest_pixels(obj: bpy.types.Object, home: Path) -> None:
     tree, counts = node_tree(obj.active_material), datablocks()
     settings = JobSettings(prompt="red brick", size=64, iterations=4)
-    task = driver.prepare(obj, settings, new_folder(home / "jobs"))
-    assert not driver.show(task, task.folder.preview / "basecolor.png"), "there is none yet"
-    job = driver.run_blocking(task)
-    assert driver.show(task, Path(job.state.preview))
+    task = object_job.prepare(obj, settings, new_folder(home / "jobs"))
+    assert not object_job.show(task, task.folder.preview / "basecolor.png"), "there is none yet"
+    job = object_job.run_blocking(task)
+    assert object_job.show(task, Path(job.state.preview))
     image = base_color_source(obj.active_material).image
     first = blue(image)
     assert image.source == "TILED" and list(first) == list(SHAPES) and len(set(first.values())) == 3
@@ -77,7 +77,7 @@ def test_the_preview_shows_every_tile_and_its_newest_pixels(obj: bpy.types.Objec
         (task.folder.preview / f"basecolor.{number}.png").write_bytes(
             (task.folder.result / f"basecolor.{number}.png").read_bytes()
         )
-    assert driver.show(task, Path(job.state.preview))
+    assert object_job.show(task, Path(job.state.preview))
     assert base_color_source(obj.active_material).image == image and blue(image) == expected()
     assert {tuple(tile.size) for tile in image.tiles} == {(64, 64)}
     hide_previews()

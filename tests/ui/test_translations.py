@@ -14,11 +14,11 @@ from pathlib import Path
 import bpy
 import pytest
 
-from csd_addon.runtime import machine
-from csd_addon.runtime.doctor import examine
+from csd_addon.runtime.environment.installer_errors import TROUBLES
 from csd_addon.runtime.errors import RuntimeMissing
+from csd_addon.runtime.machine import resources
+from csd_addon.runtime.machine.doctor import examine
 from csd_addon.runtime.paths import Paths
-from csd_addon.runtime.troubles import TROUBLES
 from csd_addon.ui import translations
 from csd_addon.ui.preferences import preferences_class
 from csd_addon.ui.properties import NAMES
@@ -165,7 +165,7 @@ def test_the_doctor_and_the_installer_speak_chinese(
     file.touch()
     monkeypatch.setenv("CSD_WORKER_PYTHON", str(file))
     for name in ("JOB_GB", "WORKER_GB", "LONGEST_PACKAGE_PATH"):
-        monkeypatch.setattr(machine, name, 10**9 if name.endswith("GB") else 10_000)
+        monkeypatch.setattr(resources, name, 10**9 if name.endswith("GB") else 10_000)
     said = {text for one in (*well, *examine(Paths(file / "home"), "1")) for text in (one.sentence, one.remedy) if text}
     log = Path("/a/install.log")
     said |= {str(RuntimeMissing(sentence, log)) for _, sentence in TROUBLES}

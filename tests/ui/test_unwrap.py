@@ -15,15 +15,16 @@ import bpy
 import numpy as np
 import pytest
 
-from csd_addon.core.pieces import to_the_end
 from csd_addon.core.polygons import Polygons, load_layer, save_layer
 from csd_addon.core.settings import JobSettings
+from csd_addon.drive import object_job, prepare_job
+from csd_addon.drive.unwrap_xatlas import unwrapping
 from csd_addon.jobs.folder import JobFolder, new_folder
 from csd_addon.scene.material import base_color_image
+from csd_addon.scene.pieces import to_the_end
 from csd_addon.scene.read_mesh import read_mesh
 from csd_addon.scene.unwrap import polygons_of
-from csd_addon.ui import driver, past_runs, preparing
-from csd_addon.ui.unwrapping import unwrapping
+from csd_addon.ui import past_runs
 from tests.scene.objects import cube, datablocks, fingerprint
 
 pytestmark = [
@@ -63,18 +64,18 @@ def interpreter(tmp_path: Path, code: str) -> Path:
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Let this code run where a mesh is unwrapped; the fake worker stays what it is."""
-    real = driver._interpreter
+    real = object_job._interpreter
 
     def use(code: str) -> None:
         path = interpreter(tmp_path, code)
-        monkeypatch.setattr(driver, "_interpreter", lambda: path)
-        monkeypatch.setattr(driver, "shared_worker", with_the_real_one)
+        monkeypatch.setattr(object_job, "_interpreter", lambda: path)
+        monkeypatch.setattr(object_job, "shared_worker", with_the_real_one)
 
     def with_the_real_one(folder: JobFolder):
-        driver._interpreter = real
+        object_job._interpreter = real
         return started(folder)
 
-    started = driver.shared_worker
+    started = object_job.shared_worker
     return use
 
 
@@ -95,15 +96,15 @@ def test_its_uvs_reach_the_job_and_the_object(way: str, stand_in, home: Path) ->
     stand_in(SPIRAL)
     before, counts = fingerprint(obj), datablocks()
     if way == "prepared":
-        task = driver.prepare(obj, SETTINGS, new_folder(home / "jobs"))
+        task = object_job.prepare(obj, SETTINGS, new_folder(home / "jobs"))
         assert fingerprint(obj) == before and datablocks() == counts, "nothing has changed yet"
-        job = driver.run_blocking(task)
+        job = object_job.run_blocking(task)
     else:
-        task, job = driver.start(obj, SETTINGS)
+        task, job = object_job.start(obj, SETTINGS)
         job.wait()
     assert np.array_equal(task.uvs, spiral(24)) and np.array_equal(load_layer(task.folder.layer), task.uvs)
     assert not task.folder.polygons.exists()
-    driver.finish(task, Path(job.state.done.paths["basecolor"]), place=None)
+    object_job.finish(task, Path(job.state.done.paths["basecolor"]), place=None)
     assert np.array_equal(uvs_of(obj), spiral(24)) and base_color_image(obj)
     kept = read_mesh(obj, "CSD UV").corner_uvs
     with np.load(task.folder.mesh) as arrays:
@@ -117,11 +118,11 @@ def test_a_failure_is_a_sentence_and_smart_uv_project(
 ) -> None:
     code, words = BROKEN[fault]
     obj = cube("Bare", uvs=False)
-    smart = driver.prepare(obj, JobSettings(prompt="x"), new_folder(home / "jobs")).uvs.copy()
+    smart = object_job.prepare(obj, JobSettings(prompt="x"), new_folder(home / "jobs")).uvs.copy()
     stand_in(code)
     seconds = 1 if fault == "hang" else 60
-    monkeypatch.setattr(preparing, "unwrapping", lambda *given: unwrapping(*given, seconds=seconds))
-    task = driver.prepare(obj, SETTINGS, new_folder(home / "jobs"))
+    monkeypatch.setattr(prepare_job, "unwrapping", lambda *given: unwrapping(*given, seconds=seconds))
+    task = object_job.prepare(obj, SETTINGS, new_folder(home / "jobs"))
     assert np.array_equal(task.uvs, smart) and np.array_equal(load_layer(task.folder.layer), smart)
     (note,) = [note for note in task.notes if "xatlas" in note]
     print(note)
@@ -131,14 +132,14 @@ def test_a_failure_is_a_sentence_and_smart_uv_project(
 
 def test_where_there_are_uvs_nothing_is_unwrapped(stand_in, home: Path) -> None:
     stand_in("sys.exit(3)")
-    task = driver.prepare(cube("Own"), SETTINGS, new_folder(home / "jobs"))
+    task = object_job.prepare(cube("Own"), SETTINGS, new_folder(home / "jobs"))
     assert task.uvs is None and not task.notes and not task.folder.layer.exists()
 
 
 def test_cancelled_it_ends_at_once(stand_in, home: Path) -> None:
     obj = cube("Bare", uvs=False)
     stand_in("import time; open(sys.argv[-1] + '.pid', 'w').write(str(__import__('os').getpid())); time.sleep(600)")
-    task, job = driver.start(obj, SETTINGS)
+    task, job = object_job.start(obj, SETTINGS)
     mark = task.folder.path / "layer.npz.pid"
     began = time.monotonic()
     while not (mark.is_file() and mark.read_text()) and time.monotonic() - began < 30:
@@ -152,7 +153,7 @@ def test_cancelled_it_ends_at_once(stand_in, home: Path) -> None:
 def test_a_kept_result_comes_back_with_its_uvs(stand_in, home: Path) -> None:
     obj = cube("Bare", uvs=False)
     stand_in(SPIRAL)
-    task, job = driver.start(obj, SETTINGS)
+    task, job = object_job.start(obj, SETTINGS)
     job.wait()
     past_runs.refresh()
     assert bpy.ops.csd.apply_again(run=task.folder.path.name) == {"FINISHED"}
@@ -168,7 +169,7 @@ def test_a_kept_result_comes_back_with_its_uvs(stand_in, home: Path) -> None:
 def test_a_cancelled_run_is_resumed_with_its_uvs(stand_in) -> None:
     obj = cube("Bare", uvs=False)
     stand_in(SPIRAL)
-    task, job = driver.start(obj, JobSettings(prompt="x", size=64, iterations=60, unwrap="xatlas"))
+    task, job = object_job.start(obj, JobSettings(prompt="x", size=64, iterations=60, unwrap="xatlas"))
     while job.state.iteration < 2:
         job.poll()
     job.cancel()

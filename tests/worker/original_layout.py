@@ -41,7 +41,7 @@ def write_single_file(folder: Path, file: Path) -> Path:
 
 
 def write_outline(folder: Path, outline: Path) -> None:
-    from csd_addon.worker.guidance.loading import OUTLINE
+    from csd_addon.worker.teacher.loading import OUTLINE
 
     parts = {part: part for part in ("unet", "vae", "text_encoder", "scheduler")} | {"controlnet_depth": "controlnet"}
     for part, there in parts.items():

@@ -11,9 +11,9 @@ from PIL import Image
 
 from csd_addon.core import atlas as texels
 from csd_addon.core.mesh import MeshData, Normalization
-from csd_addon.worker.bake import Atlas, bake, build_atlas, texel_means
-from csd_addon.worker.measure import Filling, measure, surface_points
-from csd_addon.worker.write_png import write_png
+from csd_addon.worker.bake.bake import Atlas, bake, build_atlas, texel_means
+from csd_addon.worker.bake.measure import Filling, measure, surface_points
+from csd_addon.worker.bake.write_png import write_png
 from tests import shapes
 
 

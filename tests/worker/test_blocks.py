@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from csd_addon.core.mesh import MeshData, Normalization
-from csd_addon.worker import blocks
-from csd_addon.worker.bake import EXACT, Atlas, bake, build_atlas, texel_means
+from csd_addon.worker.bake import blocks
+from csd_addon.worker.bake.bake import EXACT, Atlas, bake, build_atlas, texel_means
 from tests import shapes
 from tests.worker.test_bake import PositionField, Stripes
 

@@ -23,7 +23,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from csd_addon.core.edit import resolve_edit
 from csd_addon.core.recipe import at
 from csd_addon.core.settings import JobSettings
-from csd_addon.worker.guidance.teacher import to_noise
+from csd_addon.worker.teacher.diffusion import to_noise
 from training import stages
 from training.captions import caption
 from training.controlnets import predict

@@ -9,11 +9,11 @@ import pytest
 
 from csd_addon.core.atlas import Shape
 from csd_addon.core.color import decode_srgb, encode_srgb
-from csd_addon.core.margin import margin_width
 from csd_addon.core.mesh import MeshData, Normalization
 from csd_addon.core.source import EditSource, Tile
-from csd_addon.worker.bake import Atlas, build_atlas
-from csd_addon.worker.canvas import Canvas, Texture
+from csd_addon.worker.bake.bake import Atlas, build_atlas
+from csd_addon.worker.bake.margin import margin_width
+from csd_addon.worker.shape.canvas import Canvas, Texture
 from tests import shapes
 
 SQUARE = (64, 64)

@@ -6,9 +6,9 @@ import torch
 
 from csd_addon.core.mesh import Normalization
 from csd_addon.core.views import View
-from csd_addon.worker.guidance import conditions
-from csd_addon.worker.render.gbuffer import render_gbuffer
-from csd_addon.worker.render.surface import Surface
+from csd_addon.worker.look import conditions
+from csd_addon.worker.look.gbuffer import render_gbuffer
+from csd_addon.worker.look.surface import Surface
 from tests import shapes
 
 

@@ -14,10 +14,10 @@ from csd_addon.core.recipe import Recipe, at, constant
 from csd_addon.core.settings import JobSettings
 from csd_addon.jobs.folder import new_folder, write_json
 from csd_addon.protocol import Cancelled, Done, Warning
-from csd_addon.worker import texture_run
-from csd_addon.worker.control import Control
-from csd_addon.worker.diagnose import NEGATIVE, recipe_of
-from csd_addon.worker.run import run_job
+from csd_addon.worker.run import texture
+from csd_addon.worker.run.diagnosis import NEGATIVE, recipe_of
+from csd_addon.worker.run.entry import run_job
+from csd_addon.worker.serve.control import Control
 from tests import shapes
 from tests.worker.test_teacher import save_tiny
 
@@ -55,7 +55,7 @@ def test_a_diagnosis_leaves_its_figures(job) -> None:
 
 def test_a_memory_that_is_too_small_is_told_of_once(job, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in each of the seven runs."""
-    monkeypatch.setattr(texture_run, "free_bytes", lambda device: 1)
+    monkeypatch.setattr(texture, "free_bytes", lambda device: 1)
     said: list = []
     run_job(job, Control(), said.append, False)
     assert isinstance(said[-1], Done) and len(said[-1].report["runs"]) == 7

@@ -13,15 +13,15 @@ from csd_addon.core.color import encode_srgb
 from csd_addon.core.mesh import MeshData, Normalization
 from csd_addon.core.recipe import Recipe, constant
 from csd_addon.core.source import EditSource, Tile
-from csd_addon.worker.bake import build_atlas
-from csd_addon.worker.canvas import Texture
-from csd_addon.worker.control import Control
-from csd_addon.worker.editing import Editing, bake_edit, show_source
-from csd_addon.worker.guidance import score
-from csd_addon.worker.guidance.analytic import GaussianTeacher
-from csd_addon.worker.render.compositing import composite
-from csd_addon.worker.render.surface import Surface
-from csd_addon.worker.render.views import sample_pool
+from csd_addon.worker.bake.bake import build_atlas
+from csd_addon.worker.look.compositing import composite
+from csd_addon.worker.look.surface import Surface
+from csd_addon.worker.look.views import sample_pool
+from csd_addon.worker.method import score
+from csd_addon.worker.serve.control import Control
+from csd_addon.worker.shape.canvas import Texture
+from csd_addon.worker.shape.editing import Editing, bake_edit, show_source
+from csd_addon.worker.teacher.gaussian import GaussianTeacher
 from tests import shapes
 
 RECIPE = Recipe(

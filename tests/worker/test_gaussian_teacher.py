@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from csd_addon.worker.guidance import score
-from csd_addon.worker.guidance.analytic import GaussianTeacher
+from csd_addon.worker.method import score
+from csd_addon.worker.teacher.gaussian import GaussianTeacher
 
 TEACHER = GaussianTeacher()
 MU, S = 0.5, 0.8

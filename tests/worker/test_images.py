@@ -10,9 +10,9 @@ import pytest
 from csd_addon.core.images import parts
 from csd_addon.core.mesh import MeshData, Normalization
 from csd_addon.jobs.folder import JobFolder, read_json, write_json
-from csd_addon.worker.bake import bake, build_atlas
-from csd_addon.worker.control import JobFailure
-from csd_addon.worker.measure import Filling, measure
+from csd_addon.worker.bake.bake import bake, build_atlas
+from csd_addon.worker.bake.measure import Filling, measure
+from csd_addon.worker.serve.control import JobFailure
 from tests.core.test_images import overlapping
 from tests.worker.test_bake import PositionField
 from tests.worker.test_run import make_folder, run

@@ -10,8 +10,8 @@ import torch
 from csd_addon.worker.field.colorgrid import MIDDLE, ColorGrid
 from csd_addon.worker.field.hashgrid import level_table
 from csd_addon.worker.field.leastsquares import Sight, fit, images
-from csd_addon.worker.render.compositing import composite
-from csd_addon.worker.render.views import PooledView
+from csd_addon.worker.look.compositing import composite
+from csd_addon.worker.look.views import PooledView
 from tests.worker.test_synthesis import RECIPE, make_pool
 
 LEVELS = level_table(6, 12, 4, 40)

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from csd_addon.jobs.folder import JobFolder
-from csd_addon.worker import memory
-from csd_addon.worker.control import JobFailure, is_out_of_memory
-from csd_addon.worker.guidance.pullback import Encoded, clip_pixels
-from csd_addon.worker.guidance.teacher import DiffusionTeacher
-from csd_addon.worker.memory import Need, Plan, fit, ladder, smaller
-from csd_addon.worker.serve import _as_message
-from csd_addon.worker.synthesis import Synthesis
+from csd_addon.worker.method.pullback import Encoded, clip_pixels
+from csd_addon.worker.method.synthesis import Synthesis
+from csd_addon.worker.serve.control import JobFailure, is_out_of_memory
+from csd_addon.worker.serve.process import _as_message
+from csd_addon.worker.teacher import memory
+from csd_addon.worker.teacher.diffusion import DiffusionTeacher
+from csd_addon.worker.teacher.memory import Need, Plan, fit, ladder, smaller
 from tests.worker.test_synthesis import RECIPE, colors, make_pool
 from tests.worker.test_teacher import inputs, load, save_tiny
 

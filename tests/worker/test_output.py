@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from csd_addon.core.mesh import Normalization
-from csd_addon.worker.bake import bake, build_atlas
-from csd_addon.worker.write_png import write_png
+from csd_addon.worker.bake.bake import bake, build_atlas
+from csd_addon.worker.bake.write_png import write_png
 from tests import shapes
 from tests.png import read_png
 from tests.worker.test_bake import PositionField

@@ -6,10 +6,10 @@ import torch
 
 from csd_addon.core.mesh import Normalization
 from csd_addon.core.views import View
-from csd_addon.worker.render.gbuffer import render_gbuffer
-from csd_addon.worker.render.ownership import Ownership
-from csd_addon.worker.render.surface import Surface
-from csd_addon.worker.render.views import PooledView
+from csd_addon.worker.look.gbuffer import render_gbuffer
+from csd_addon.worker.look.ownership import Ownership
+from csd_addon.worker.look.surface import Surface
+from csd_addon.worker.look.views import PooledView
 from tests import shapes
 
 

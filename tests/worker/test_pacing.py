@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from csd_addon.worker.pacing import LONGEST, SHORTEST, Pacing
+from csd_addon.worker.run.pacing import LONGEST, SHORTEST, Pacing
 
 
 def gaps(step: float, cost: float, *, jitter: float = 0.0, seconds: float = 120.0) -> tuple[float, list[float]]:

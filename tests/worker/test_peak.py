@@ -19,15 +19,15 @@ from torch.utils._pytree import tree_leaves
 
 from csd_addon.core.mesh import Normalization
 from csd_addon.core.recipe import Recipe
-from csd_addon.worker import memory
 from csd_addon.worker.field import hashgrid
-from csd_addon.worker.guidance.loading import Networks
-from csd_addon.worker.guidance.pullback import Encoded
-from csd_addon.worker.guidance.teacher import DiffusionTeacher
-from csd_addon.worker.memory import Need, Plan, fit
-from csd_addon.worker.render.compositing import composite
-from csd_addon.worker.render.surface import Surface
-from csd_addon.worker.render.views import sample_pool
+from csd_addon.worker.look.compositing import composite
+from csd_addon.worker.look.surface import Surface
+from csd_addon.worker.look.views import sample_pool
+from csd_addon.worker.method.pullback import Encoded
+from csd_addon.worker.teacher import memory
+from csd_addon.worker.teacher.diffusion import DiffusionTeacher
+from csd_addon.worker.teacher.loading import Networks
+from csd_addon.worker.teacher.memory import Need, Plan, fit
 from tests import shapes
 from tests.worker.true_size import true_networks
 

@@ -14,10 +14,10 @@ from csd_addon.core.resolving import resolve
 from csd_addon.core.settings import JobSettings
 from csd_addon.core.views import View
 from csd_addon.jobs.folder import read_json
-from csd_addon.worker.guidance.prompts import PromptCache, text_for, view_word
-from csd_addon.worker.render.surface import Surface
-from csd_addon.worker.render.views import sample_pool
-from csd_addon.worker.synthesis import Synthesis
+from csd_addon.worker.look.surface import Surface
+from csd_addon.worker.look.views import sample_pool
+from csd_addon.worker.method.synthesis import Synthesis
+from csd_addon.worker.teacher.prompts import PromptCache, text_for, view_word
 from tests import shapes
 from tests.worker.test_synthesis import ImageTeacher
 

@@ -8,9 +8,9 @@ import torch
 
 from csd_addon.core.mesh import MeshData, Normalization
 from csd_addon.core.views import View, framing_distance
-from csd_addon.worker.render.gbuffer import GBuffer, render_gbuffer
-from csd_addon.worker.render.surface import Surface
-from csd_addon.worker.render.torch_raster import rasterize
+from csd_addon.worker.look.gbuffer import GBuffer, render_gbuffer
+from csd_addon.worker.look.raster import rasterize
+from csd_addon.worker.look.surface import Surface
 from tests import shapes
 
 FOV = 35.0

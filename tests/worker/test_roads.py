@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from csd_addon.core.recipe import constant
-from csd_addon.runtime.catalogue import find_teacher
-from csd_addon.runtime.offers import SD15, SD15_CANNY, SD15_DEPTH
 from csd_addon.runtime.paths import Paths
-from csd_addon.worker.control import Control
-from csd_addon.worker.guidance import score
-from csd_addon.worker.guidance.teacher import DiffusionTeacher
+from csd_addon.runtime.teachers.catalogue import find_teacher
+from csd_addon.runtime.teachers.remote import SD15, SD15_CANNY, SD15_DEPTH
+from csd_addon.worker.method import score
+from csd_addon.worker.serve.control import Control
+from csd_addon.worker.teacher.diffusion import DiffusionTeacher
 from tests.worker.original_layout import write_controlnet, write_single_file
 from tests.worker.test_memory import SMALL, make_loop
 from tests.worker.test_sources import as_strings

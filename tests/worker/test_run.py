@@ -15,8 +15,8 @@ from csd_addon.core.source import EditSource, Tile, load_edited
 from csd_addon.core.udim import tile_file
 from csd_addon.jobs.folder import JobFolder, new_folder, read_json, write_json
 from csd_addon.protocol import Cancelled, Done, Phase, Preview, Progress, Warning
-from csd_addon.worker.control import Control, JobFailure
-from csd_addon.worker.run import run_job
+from csd_addon.worker.run.entry import run_job
+from csd_addon.worker.serve.control import Control, JobFailure
 from tests import shapes
 
 MINI = Path(__file__).parents[2] / "csd_addon" / "teachers" / "mini"

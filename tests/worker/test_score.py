@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from csd_addon.worker.guidance import score
-from csd_addon.worker.guidance.analytic import stable_diffusion_schedule
+from csd_addon.worker.method import score
+from csd_addon.worker.teacher.gaussian import stable_diffusion_schedule
 
 W = 7.5
 TOLERANCE = 1e-6

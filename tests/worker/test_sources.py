@@ -12,16 +12,16 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
-from csd_addon.runtime.catalogue import find_teacher
 from csd_addon.runtime.errors import TeacherMissing
-from csd_addon.runtime.offers import SD15, SD15_CANNY, SD15_DEPTH
 from csd_addon.runtime.paths import Paths
-from csd_addon.runtime.single_file import require_checkpoint
-from csd_addon.worker.control import JobFailure
-from csd_addon.worker.guidance import lora
-from csd_addon.worker.guidance.loading import OUTLINE
-from csd_addon.worker.guidance.teacher import DiffusionTeacher
-from csd_addon.worker.warm import warm_teacher
+from csd_addon.runtime.teachers.catalogue import find_teacher
+from csd_addon.runtime.teachers.remote import SD15, SD15_CANNY, SD15_DEPTH
+from csd_addon.runtime.teachers.single_file import require_checkpoint
+from csd_addon.worker.serve.control import JobFailure
+from csd_addon.worker.teacher import lora
+from csd_addon.worker.teacher.diffusion import DiffusionTeacher
+from csd_addon.worker.teacher.loading import OUTLINE
+from csd_addon.worker.teacher.warm import warm_teacher
 from tests.worker.original_layout import write_controlnet, write_outline, write_single_file
 from tests.worker.test_teacher import CPU, inputs, load, save_tiny
 

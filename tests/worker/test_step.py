@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from csd_addon.core.recipe import constant
-from csd_addon.worker.control import Control
-from csd_addon.worker.guidance.teacher import DiffusionTeacher, to_noise
+from csd_addon.worker.serve.control import Control
+from csd_addon.worker.teacher.diffusion import DiffusionTeacher, to_noise
 from tests.worker.test_memory import SMALL, make_loop
 from tests.worker.test_synthesis import colors
 from tests.worker.test_teacher import inputs, load, save_tiny

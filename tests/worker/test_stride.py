@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from csd_addon.core.recipe import at, constant
-from csd_addon.worker.control import Control
 from csd_addon.worker.field.colorgrid import ColorGrid
-from csd_addon.worker.guidance import stride
-from csd_addon.worker.guidance.whitening import Whitening
-from csd_addon.worker.render.compositing import composite
+from csd_addon.worker.look.compositing import composite
+from csd_addon.worker.method import stride
+from csd_addon.worker.method.whitening import Whitening
+from csd_addon.worker.serve.control import Control
 from tests.worker.test_synthesis import RECIPE, ImageTeacher, colors, make_run
 
 FALLING = (0.0, 0.999, 0.02, 1.0)

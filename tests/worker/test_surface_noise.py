@@ -12,14 +12,14 @@ from csd_addon.core.mesh import Normalization
 from csd_addon.core.resolving import resolve
 from csd_addon.core.settings import JobSettings
 from csd_addon.core.views import View
-from csd_addon.worker.control import Control
-from csd_addon.worker.guidance.preferences import read_preferences
-from csd_addon.worker.guidance.surface_noise import SurfaceNoise
-from csd_addon.worker.guidance.teacher import DiffusionTeacher
-from csd_addon.worker.render.gbuffer import GBuffer, render_gbuffer
-from csd_addon.worker.render.surface import Surface
-from csd_addon.worker.render.views import sample_pool
-from csd_addon.worker.synthesis import Synthesis
+from csd_addon.worker.look.gbuffer import GBuffer, render_gbuffer
+from csd_addon.worker.look.surface import Surface
+from csd_addon.worker.look.views import sample_pool
+from csd_addon.worker.method.anchored_noise import SurfaceNoise
+from csd_addon.worker.method.synthesis import Synthesis
+from csd_addon.worker.serve.control import Control
+from csd_addon.worker.teacher.diffusion import DiffusionTeacher
+from csd_addon.worker.teacher.preferences import read_preferences
 from tests import shapes
 from tests.worker.test_bundled_teachers import TEACHERS
 from tests.worker.test_memory import SMALL, make_loop

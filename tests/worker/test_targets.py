@@ -8,10 +8,10 @@ import torch.nn.functional as F
 
 from csd_addon.core.mesh import MeshData, Normalization
 from csd_addon.core.recipe import Recipe
-from csd_addon.worker.render.places import cubes
-from csd_addon.worker.render.surface import Surface
-from csd_addon.worker.render.targets import COUNT, WELL, Targets
-from csd_addon.worker.render.views import PooledView, sample_pool
+from csd_addon.worker.look.places import cubes
+from csd_addon.worker.look.surface import Surface
+from csd_addon.worker.look.targets import COUNT, WELL, Targets
+from csd_addon.worker.look.views import PooledView, sample_pool
 from tests import shapes
 from tests.worker.test_unseen import box_in_box
 

@@ -11,12 +11,12 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from csd_addon.worker import device
-from csd_addon.worker.control import JobFailure
-from csd_addon.worker.device import choose_noise_dtype
-from csd_addon.worker.guidance.preferences import read_preferences
-from csd_addon.worker.guidance.score import add_noise
-from csd_addon.worker.guidance.teacher import DiffusionTeacher, to_noise
+from csd_addon.worker.method.score import add_noise
+from csd_addon.worker.serve.control import JobFailure
+from csd_addon.worker.teacher import device
+from csd_addon.worker.teacher.device import choose_noise_dtype
+from csd_addon.worker.teacher.diffusion import DiffusionTeacher, to_noise
+from csd_addon.worker.teacher.preferences import read_preferences
 
 MINI_TOKENIZER = Path(__file__).parents[2] / "csd_addon" / "teachers" / "mini" / "tokenizer"
 CPU = torch.device("cpu")

@@ -9,11 +9,11 @@ import torch
 
 from csd_addon.core.mesh import MeshData, Normalization
 from csd_addon.core.recipe import Recipe
-from csd_addon.worker.bake import bake, build_atlas
-from csd_addon.worker.measure import Filling, unseen_texels
-from csd_addon.worker.render.surface import Surface
-from csd_addon.worker.render.views import sample_pool
-from csd_addon.worker.unseen import Seen, SeenFaces, directions
+from csd_addon.worker.bake.bake import bake, build_atlas
+from csd_addon.worker.bake.measure import Filling, unseen_texels
+from csd_addon.worker.bake.unseen import Seen, SeenFaces, directions
+from csd_addon.worker.look.surface import Surface
+from csd_addon.worker.look.views import sample_pool
 from tests import shapes
 from tests.worker.test_bake import PositionField
 

@@ -12,9 +12,9 @@ from csd_addon.core.mesh import MeshData, Normalization
 from csd_addon.core.recipe import Recipe
 from csd_addon.core.resolving import resolve
 from csd_addon.core.settings import JobSettings
-from csd_addon.worker.render import views
-from csd_addon.worker.render.surface import Surface
-from csd_addon.worker.render.views import MOST_NEAR, NEAR, PooledView, sample_pool
+from csd_addon.worker.look import views
+from csd_addon.worker.look.surface import Surface
+from csd_addon.worker.look.views import MOST_NEAR, NEAR, PooledView, sample_pool
 from tests import shapes
 
 SMALL = Recipe(resolution=16, view_pool=48, elevation=(-45.0, 75.0), close_up_share=0.4)

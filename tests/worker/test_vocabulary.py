@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from csd_addon.jobs.folder import write_json
-from csd_addon.worker.guidance.vocabulary import in_known_words, spelled_alike, told_unknown, with_advice
+from csd_addon.worker.teacher.vocabulary import in_known_words, spelled_alike, told_unknown, with_advice
 
 
 def test_a_typing_error_is_answered_by_its_spelling() -> None:

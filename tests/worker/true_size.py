@@ -7,7 +7,7 @@ from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, UNet2DCondi
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from csd_addon.runtime.paths import bundled_teachers
-from csd_addon.worker.guidance.loading import OUTLINE, Networks
+from csd_addon.worker.teacher.loading import OUTLINE, Networks
 
 
 def true_networks(dtype: torch.dtype, device: str = "cpu", *, tiny: bool = False) -> Networks:

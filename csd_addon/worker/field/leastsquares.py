@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..render.gbuffer import GBuffer
+from ..look.gbuffer import GBuffer
 from .colorgrid import ColorGrid
 from .hashgrid import Cells, Level
 

@@ -1,0 +1,213 @@
+"""From an object and its settings to a job folder: what is checked, read and written before a job runs."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..core.checks import check_mesh, check_uvs, overlap_problem
+from ..core.mesh import MeshData
+from ..core.polygons import Polygons, load_layer, save_layer
+from ..core.settings import JobSettings
+from ..core.source import EditSource
+from ..jobs.folder import JobFolder, write_json
+from ..protocol import PROTOCOL_VERSION
+from ..runtime.paths import Paths, default_base
+from ..scene.lookup import ObjectKey
+from ..scene.material_images import MaterialImage, image_of_faces, material_images
+from ..scene.original import Original, find_original, reading_source
+from ..scene.pieces import Pieces, beside
+from ..scene.read_mesh import active_uv_map, has_uvs, is_rigged, read_mesh
+from ..scene.unwrap import polygons_of, put_layer, take_layer, unwrap_into_new_layer
+from .unwrap_xatlas import unwrapping
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job and where its result goes.
+
+    uvs: of the new UV layer ``settings.uv_map`` that the object gets with the texture, None if it has one
+    (``scene.unwrap.take_layer``). edited: for an edit, what it starts from. images: the images of the object's
+    materials, none where one image serves all. materials: how many different ones are in its slots.
+    """
+
+    key: ObjectKey
+    folder: JobFolder
+    settings: JobSettings
+    notes: Sequence[str] = ()
+    uvs: Any = None
+    edited: Original | None = None
+    images: tuple[MaterialImage, ...] = ()
+    materials: int = 1
+
+
+def begin(
+    obj: bpy.types.Object, settings: JobSettings, folder: JobFolder, python: Callable[[], Path]
+) -> tuple[Task, Pieces[None]]:
+    """Check ``obj`` and valid ``settings``, read the mesh; what is left reads the pixels and writes what is large.
+
+    python: finds the worker's interpreter, where that has to unwrap; its errors are passed on. Raises ``ValueError``
+    with one sentence on bad input.
+    """
+    _require_own(obj)
+    original = find_original(obj, settings) if settings.kind == "edit" else None
+    wanted = original.uv_map if original else settings.uv_map
+    mesh = read_mesh(obj, wanted)
+    notes = [*(original.notes if original else ()), *_checked(check_mesh(mesh, obj.name))]
+    if is_rigged(obj):
+        notes.append(f"'{obj.name}' is rigged: it was textured in its rest pose.")
+    images = material_images(obj) if settings.kind == "texture" and settings.images == "material" else ()
+    mesh = _with_images(obj, mesh, images, notes)
+    avoid = settings.kind == "texture" and settings.overlaps == "new"
+    uv_map, new_layer = _uv_layer(obj, mesh, wanted, notes, avoid_overlaps=avoid)
+    settings = replace(settings, uv_map=uv_map)
+    uvs = source = None
+    try:
+        if new_layer:
+            mesh = replace(_with_layer(obj, new_layer), image=mesh.image)
+        if original:
+            source = reading_source(obj, original, settings, mesh.corner_uvs)
+    finally:
+        uvs = take_layer(obj, new_layer) if new_layer else None
+    materials = len({slot.material for slot in obj.material_slots})
+    task = Task(ObjectKey.of(obj), folder, settings, notes, uvs, original, images, materials)
+    if new_layer and settings.kind == "texture" and settings.unwrap == "xatlas":
+        return task, _unwrapped_first(task, mesh, notes, polygons_of(obj), python())
+    return task, _writing(task, mesh, source)
+
+
+def _require_own(obj: bpy.types.Object) -> None:
+    if obj.type == "MESH" and is_linked(obj):
+        raise ValueError(
+            f"'{obj.name}' comes from a linked library, so nothing can be added to it; make it local first."
+        )
+
+
+def is_linked(obj: bpy.types.Object) -> bool:
+    """Whether a linked library holds what would have to change: the object, or its mesh with the material slots."""
+    slots = obj.material_slots
+    return obj.library is not None or (
+        obj.data.library is not None and (not slots or any(slot.link == "DATA" for slot in slots))
+    )
+
+
+def _with_images(
+    obj: bpy.types.Object, mesh: MeshData, images: tuple[MaterialImage, ...], notes: list[str]
+) -> MeshData:
+    """``mesh`` with the image of each face, where materials have their own."""
+    if not images:
+        return mesh
+    image = image_of_faces(obj, images)
+    if bare := int((image < 0).sum()):
+        notes.append(f"{bare} triangles of '{obj.name}' show a material that is not in its slots; they get no image.")
+    return replace(mesh, image=image)
+
+
+def _with_layer(obj: bpy.types.Object, layer: str) -> MeshData:
+    mesh = read_mesh(obj, layer)
+    if any(problem.severity == "error" for problem in check_uvs(mesh, obj.name)):
+        raise ValueError(
+            f"After its modifiers '{obj.name}' has no UV map: apply the modifier that rebuilds the mesh, or turn it "
+            "off."
+        )
+    return mesh
+
+
+def write_job(task: Task, teacher: dict[str, str]) -> None:
+    """Write ``job.json``. teacher: folders (``driver.teacher_folders``)."""
+    job = {
+        "protocol": PROTOCOL_VERSION, "object": task.key.name, "settings": task.settings.to_json(), "teacher": teacher,
+        "versions": {"blender": bpy.app.version_string, "python": platform.python_version()},
+        "materials": task.materials,
+    }  # fmt: skip
+    if task.images:
+        job["images"] = [asdict(image) for image in task.images]
+    if task.edited:
+        job["source"] = {"image": task.edited.name, "job": task.edited.job}
+    write_json(task.folder.create().job, job)
+
+
+def _unwrapped_first(
+    task: Task, mesh: MeshData, notes: list[str], polygons: Polygons, python: Path
+) -> Pieces[None]:
+    """``_writing`` after xatlas: its UVs go into ``mesh`` and the task, or its ``notes`` say why there are none."""
+    yield from beside(polygons.save, task.folder.create().polygons)
+    trouble = yield from unwrapping(python, Paths(default_base()).cache / "pycache", task.folder)
+    if not trouble:
+        mesh, trouble = _rewrapped(task, mesh)
+    if trouble:
+        notes.append(f"xatlas gave no UV map, because {trouble}: '{task.key.name}' has Smart UV Project's.")
+    yield from _writing(task, mesh, None)
+
+
+def _rewrapped(task: Task, mesh: MeshData) -> tuple[MeshData, str]:
+    """``mesh`` with the UVs in the task's folder, which become the task's; or as it is, and why they are of no use."""
+    obj, name = task.key.find(), task.settings.uv_map
+    if obj is None:
+        raise ValueError(f"The object '{task.key.name}' is gone.")
+    try:
+        uvs = load_layer(task.folder.layer)
+    except ValueError:
+        return mesh, "its answer is damaged"
+    put_layer(obj, name, uvs)
+    try:
+        found = read_mesh(obj, name)
+    finally:
+        take_layer(obj, name)
+    if found.corner_uvs.shape != mesh.corner_uvs.shape:
+        raise ValueError(f"The faces of '{obj.name}' have changed meanwhile, so its new UV map no longer fits.")
+    found = replace(mesh, corner_uvs=found.corner_uvs)
+    if any(problem.severity == "error" for problem in check_uvs(found, obj.name)):
+        return mesh, "its answer is no UV map"
+    task.uvs[:] = uvs
+    return found, ""
+
+
+def _writing(task: Task, mesh: MeshData, reading: Pieces[EditSource] | None) -> Pieces[None]:
+    # What may refuse comes before anything is written.
+    source = (yield from reading) if reading else None
+    yield from beside(_write, task, mesh, source)
+
+
+def _write(task: Task, mesh: MeshData, source: EditSource | None) -> None:
+    folder = task.folder.create()
+    mesh.save(folder.mesh)
+    if task.uvs is not None:
+        save_layer(folder.layer, task.uvs)
+    if source:
+        source.save(folder.source)
+
+
+def _checked(problems: list) -> list[str]:
+    """The notes among ``problems``; an error among them is raised as ``ValueError``."""
+    for problem in problems:
+        if problem.severity == "error":
+            raise ValueError(problem.sentence)
+    return [problem.sentence for problem in problems]
+
+
+def _uv_layer(
+    obj: bpy.types.Object, mesh: MeshData, wanted: str, notes: list[str], *, avoid_overlaps: bool
+) -> tuple[str, str]:
+    """The UV layer to bake into, and its name again if it had to be made."""
+    if wanted and wanted not in obj.data.uv_layers:
+        layers = ", ".join(layer.name for layer in obj.data.uv_layers) or "none"
+        raise ValueError(f"'{obj.name}' has no UV map called '{wanted}'; its UV maps are: {layers}.")
+    if has_uvs(obj):
+        problems = check_uvs(mesh, obj.name)
+        broken = next((p.sentence for p in problems if p.severity == "error"), None)
+        if broken is None and avoid_overlaps:
+            broken = overlap_problem(mesh, obj.name)
+        if broken is None:
+            notes += [problem.sentence for problem in problems]
+            return wanted or active_uv_map(obj), ""
+    else:
+        broken = f"'{obj.name}' has no UV map."
+    layer = unwrap_into_new_layer(obj)
+    notes.append(f"{broken} It was unwrapped into the new UV map '{layer}'.")
+    return layer, layer

@@ -1,0 +1,1 @@
+"""The private Python environment of the worker: planned, made, found, removed."""

@@ -1,0 +1,1 @@
+"""Teachers on this disk and where they come from."""

@@ -1,0 +1,1 @@
+"""The loop, its guides and its movers."""

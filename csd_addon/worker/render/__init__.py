@@ -1,1 +1,0 @@
-"""From triangles to per-pixel surface points. Geometry is constant during a job, so nothing here is differentiated."""

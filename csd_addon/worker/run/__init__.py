@@ -1,0 +1,1 @@
+"""One job from its folder to its result."""

@@ -1,0 +1,1 @@
+"""What is optimised, and what views show of it."""

@@ -1,0 +1,1 @@
+"""What judges images: a diffusion model, its words and its memory."""
