@@ -1,17 +1,21 @@
-"""The numbers of the method: what a run is made of, and the presets they start from.
+"""The numbers of the method, in parts: what a run is made of. ``core.resolving`` decides them.
 
 A *schedule* is ``(start, from, to, end)``: the value runs linearly from ``from`` to ``to`` between the shares
-``start`` and ``end`` of the run (0..1) and is constant outside; ``start == end`` is a step. Angles in degrees.
+``start`` and ``end`` of the run (0..1) and is constant outside; ``start == end`` is a step. Angles are in degrees.
+Lengths are in unit-ball units, shares in 0..1.
+
+Names are unique over all parts, so that ``--set NAME=VALUE`` needs no part. Only the two movers share a few: a run has
+one of them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
-from .limits import in_choices, reject_unknown
+from .limits import in_choices
 
 Schedule = tuple[float, float, float, float]
 # A whole number, 0 for none.
@@ -35,98 +39,153 @@ def at(schedule: Schedule, progress: float) -> float:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """The numbers of one run. Lengths are in unit-ball units, shares in 0..1, resolutions in cells or pixels.
+class Run:
+    """How long a run is."""
 
-    Guidance (method.md, section 2): w1, w2, kappa, weighting ("sigma2" or "uniform"), t_min and t_max as shares
-    of the teacher's steps, sds_weight in the paper's convention, control_depth and control_canny scales; noise_share
-    (0..1) of the noise's variance sticks to the surface, in cubes of which noise_cells make the ball's radius;
-    with a stride a view's turn moves its image so many times the drop of the noise level to its next turn (0: gradient
-    descent).
-    Views: whether prompts get view words, and from which azimuth these count; image size, samples per pixel edge,
-    views per step, size of the pool, whether cameras go below the horizon, ranges of elevation, field
-    of view and fill (share of the image that the unit ball spans), share and fill of close-ups, and how many directions
-    these have together (0: each its own).
-    Field: levels, log2 of table entries, coarsest and finest resolution, albedo range; of Adam, which a stride does
-    without, the learning rates of tables and MLP, a factor on both over the run and the betas.
-    Editing: weight of the anchor to the source at strength 1/2 (per squared difference of a pixel's channel), whether
-    the score of the source is subtracted (DDS), and the share of
-    its start to which the smoothed gradient must fall for the run to end early (0: never). A stride does without the
-    first and the last; with it opacity (0..1) is how far the source is painted over.
-    The step: pixel_clip, how many times the RMS of its image a pixel's gradient may be (0: no limit); whether the rows
-    share the ControlNets' answer to the first of them; whether torch compiles the networks.
-    """
+    iterations: int = 4000  # steps
+    compile: bool = False  # whether torch compiles the networks first; pays in long runs on a GPU
 
-    iterations: int = 4000
-    w1: Schedule = constant(1.0)
-    w2: Schedule = (0.0, 1.0, 0.5, 0.5)
-    kappa: Schedule = constant(0.05)
-    weighting: str = "sigma2"
-    t_min: Schedule = (0.125, 0.2, 0.02, 0.125)
-    t_max: Schedule = (0.125, 0.8, 0.5, 0.125)
-    sds_weight: float = 40.0
-    noise_share: float = 0.0
-    noise_cells: int = 64
-    stride: float = 0.0
-    control_depth: Schedule = (0.17, 1.0, 0.8, 0.17)
-    control_canny: Schedule = (0.17, 1.0, 0.8, 0.17)
+
+@dataclass(frozen=True)
+class Views:
+    """Which cameras look, and how large their images are."""
+
+    resolution: int = 512  # edge of an image in pixels
+    supersample: int = 1  # samples along the edge of a pixel
+    views_per_step: int = 1  # images of one step
+    view_pool: int = 128  # different views of one run
+    undersides: bool = True  # whether cameras go below the horizon
+    elevation: tuple[float, float] = (-45.0, 75.0)  # range of whole-object views
+    fov: tuple[float, float] = (25.0, 45.0)  # range of the field of view
+    fill: tuple[float, float] = (0.7, 1.0)  # share of the image that the unit ball spans
+    close_up_share: float = 0.2  # share of the views that show a part only
+    close_up_fill: tuple[float, float] = (1.6, 2.4)  # ``fill`` of close-ups
+    close_up_directions: Count = 0  # directions that all close-ups share; 0: each has its own
+    view_words: bool = True  # whether prompts say "front view" and the like
+    front: float = 0.0  # azimuth from which the object's front is seen, for view words
+    close_up_words: str = "close-up"  # what a close-up's prompt gets besides
+
+
+@dataclass(frozen=True)
+class Field:
+    """The grid of values over the surface."""
+
+    levels: int = 16  # grids, from coarse to fine
+    table_log2: int = 19  # base-2 logarithm of a level's most entries
+    coarsest: int = 16  # cells along an axis of the first level
+    finest: int = 2048  # cells along an axis of the last level
+    albedo: tuple[float, float] = (0.03, 0.97)  # darkest and lightest value of a new texture's channels
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What the teacher is told in every row, whatever the mover."""
+
     negative: str = (
         "oversaturated color, ugly, tiling, low quality, noisy, shadow, harsh lighting, specular highlights, blurry"
-    )
-    view_words: bool = True
-    front: float = 0.0
-    close_up_words: str = "close-up"
-    resolution: int = 512
-    supersample: int = 1
-    views_per_step: int = 1
-    view_pool: int = 128
-    undersides: bool = True
-    elevation: tuple[float, float] = (-45.0, 75.0)
-    fov: tuple[float, float] = (25.0, 45.0)
-    fill: tuple[float, float] = (0.7, 1.0)
-    close_up_share: float = 0.2
-    close_up_fill: tuple[float, float] = (1.6, 2.4)
-    close_up_directions: Count = 0
-    levels: int = 16
-    table_log2: int = 19
-    coarsest: int = 16
-    finest: int = 2048
-    albedo: tuple[float, float] = (0.03, 0.97)
-    rate_grid: float = 0.01
-    rate_mlp: float = 0.001
-    rate_factor: Schedule = (0.6, 1.0, 0.1, 1.0)
-    betas: tuple[float, float] = (0.9, 0.99)
-    anchor: float = 0.0
-    reference: bool = False
-    stop_share: float = 0.0
-    opacity: float = 1.0
-    pixel_clip: float = 0.0
-    share_control: bool = False
-    compile: bool = False
+    )  # words that a new texture should not show; an edit's are those that it removes
+    control_depth: Schedule = (0.17, 1.0, 0.8, 0.17)  # scale of the depth ControlNet
+    control_canny: Schedule = (0.17, 1.0, 0.8, 0.17)  # scale of the canny ControlNet
+    share_control: bool = False  # whether all rows take the ControlNets' answer to the first one; faster, not exact
 
 
-PRESETS: dict[str, Recipe] = {
-    "draft": Recipe(
-        iterations=1500, w2=constant(1.0), t_min=(0.2, 0.2, 0.02, 0.2), t_max=(0.2, 0.8, 0.5, 0.2),
-        control_depth=constant(1.0), control_canny=constant(1.0), elevation=(-20.0, 45.0), close_up_share=0.0,
-    ),
-    "balanced": Recipe(),
-    "paper": Recipe(
-        iterations=10_000, w2=(0.0, 1.0, 0.5, 1.0), kappa=constant(0.0),
-        t_min=constant(0.02), t_max=(0.5, 0.98, 0.5, 0.5), control_depth=constant(1.0), control_canny=constant(1.0),
-        elevation=(-10.0, 45.0), close_up_share=0.0, finest=4096, rate_grid=0.001, betas=(0.9, 0.999),
-    ),
+@dataclass(frozen=True)
+class Distill:
+    """The mover of the paper: Adam along a score at random noise levels (``method.md``, section 2)."""
+
+    w1: Schedule = constant(1.0)  # weight of the prompt against the empty prompt (CSD)
+    w2: Schedule = (0.0, 1.0, 0.5, 0.5)  # weight of the negative or removed prompt (CSD)
+    kappa: Schedule = constant(0.05)  # restoring force (CSD); 0 is the paper
+    sds_weight: float = 40.0  # guidance of SDS in the paper's convention: CFG scale - 1
+    weighting: str = "sigma2"  # w(t): "sigma2" is 1 - abar, "uniform" is 1
+    t_min: Schedule = (0.125, 0.2, 0.02, 0.125)  # lowest noise level that is drawn, share of the teacher's steps
+    t_max: Schedule = (0.125, 0.8, 0.5, 0.125)  # highest noise level that is drawn
+    noise_share: float = 0.0  # share of the noise's variance that is anchored to the surface; 0 is the paper
+    noise_cells: int = 64  # cubes of anchored noise along the ball's radius
+    rate_grid: float = 0.01  # learning rate of the field's tables
+    rate_mlp: float = 0.001  # learning rate of its MLP
+    rate_factor: Schedule = (0.6, 1.0, 0.1, 1.0)  # factor on both rates
+    betas: tuple[float, float] = (0.9, 0.99)  # of Adam
+    pixel_clip: float = 0.0  # most that a pixel's gradient may be, in RMS of its image; 0: no limit
+    stop_share: float = 0.0  # an edit ends when its smoothed gradient fell to this share of its peak; 0: never
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The mover of sampling: DDIM steps over anchored noise, to which the field is fitted (``method.md``)."""
+
+    guidance: float = 5.0  # classifier-free guidance: 1 is the prompt alone
+    negative_weight: Schedule = constant(1.0)  # how hard a negative prompt pushes away, in units of its score
+    noise_level: Schedule = (0.0, 0.98, 0.02, 1.0)  # share of the teacher's steps; has to fall
+    noise_share: float = 1.0  # share of the noise's variance that is anchored to the surface
+    noise_cells: int = 160  # cubes of anchored noise along the ball's radius
+    pixel_clip: float = 0.0  # most that a pixel's gradient may be, in RMS of its image; 0: no limit
+
+
+@dataclass(frozen=True)
+class Change:
+    """An edit by distillation: a change of the source's colours."""
+
+    anchor: float = 0.0  # pull to the source at strength 1/2, per squared difference of a pixel's channel
+    reference: bool = False  # whether the score of the source is subtracted (DDS)
+
+
+@dataclass(frozen=True)
+class Paint:
+    """An edit by sampling: paint over the source."""
+
+    opacity: float = 1.0  # how far the source is painted over
+
+
+Mover = Distill | Sample
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The numbers of one run. The mover says which method it is; edit is None for a new texture."""
+
+    run: Run = Run()
+    views: Views = Views()
+    field: Field = Field()
+    guide: Guide = Guide()
+    mover: Mover = Distill()
+    edit: Change | Paint | None = None
+
+
+# The parts as files name them, by the kind of mover that they are for ("" for both).
+PARTS: dict[str, tuple[type, str]] = {
+    "run": (Run, ""), "views": (Views, ""), "field": (Field, ""), "guide": (Guide, ""),
+    "distill": (Distill, "distill"), "sample": (Sample, "sample"),
+    "change": (Change, "distill"), "paint": (Paint, "sample"),
 }  # fmt: skip
+METHOD_NAMES = {"distill": "Distillation", "sample": "Sampling"}
+
+Numbers = Mapping[str, Mapping[str, Any]]
+# A preset that says nothing of a number leaves it as it is in the classes above.
+PRESETS: dict[str, Numbers] = {
+    "draft": {
+        "run": {"iterations": 1500},
+        "views": {"elevation": (-20.0, 45.0), "close_up_share": 0.0},
+        "guide": {"control_depth": constant(1.0), "control_canny": constant(1.0)},
+        "distill": {"w2": constant(1.0), "t_min": (0.2, 0.2, 0.02, 0.2), "t_max": (0.2, 0.8, 0.5, 0.2)},
+    },
+    "balanced": {},
+    "paper": {
+        "run": {"iterations": 10_000},
+        "views": {"elevation": (-10.0, 45.0), "close_up_share": 0.0},
+        "field": {"finest": 4096},
+        "guide": {"control_depth": constant(1.0), "control_canny": constant(1.0)},
+        "distill": {
+            "w2": (0.0, 1.0, 0.5, 1.0), "kappa": constant(0.0), "t_min": constant(0.02),
+            "t_max": (0.5, 0.98, 0.5, 0.5), "rate_grid": 0.001, "betas": (0.9, 0.999),
+        },
+    },
+}  # fmt: skip
+# A view has to have some ten turns, and what is fitted to all of them at once must fit into the memory.
+METHODS: dict[str, Numbers] = {"distill": {}, "sample": {"views": {"view_pool": 48}}}
 
 
-def overlaid(recipe: Recipe, layer: Mapping[str, Any]) -> Recipe:
-    """``recipe`` with the values of ``layer``. Raises ``ValueError`` naming an unknown key."""
-    reject_unknown(layer, Recipe, "the teacher's csd.json")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in layer.items()}
-    return replace(recipe, **values)
-
-
-# What the value of an expert setting has to be, by the type of its field.
+# What a value has to be, by the type of its field.
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "Schedule": (
         "one number, or four: start, from, to, end, the first and the last between 0 and 1",
@@ -139,26 +198,46 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("true or false", lambda v: isinstance(v, bool)),
     "str": ("text", lambda v: isinstance(v, str)),
 }
+# The type of every number by its name.
+KINDS = {f.name: str(f.type) for kind, _ in PARTS.values() for f in fields(kind)}
+
+
+def parts_with(name: str) -> list[str]:
+    """The parts that have a number of this ``name``."""
+    return [part for part, (kind, _) in PARTS.items() if name in {f.name for f in fields(kind)}]
+
+
+def check_value(name: str, value: Any) -> None:
+    """Raises ``ValueError`` naming a value that is none of the number ``name``; it must be one."""
+    words, fits = _KINDS[KINDS[name]]
+    if not fits(value):
+        raise ValueError(f"The expert value '{name}' is {value!r}; it must be {words}.")
+    if name == "weighting":
+        in_choices(name, value, WEIGHTINGS)
 
 
 def check_expert(values: Mapping[str, Any]) -> None:
-    """Raises ``ValueError`` naming an expert value that there is not, or that is no value of its field."""
-    types = {f.name: str(f.type) for f in fields(Recipe)}
+    """Raises ``ValueError`` naming an expert value that there is not, or that is no value of its number."""
     for name, value in values.items():
-        if name not in types:
-            raise ValueError(f"There is no expert value '{name}'; there are: {', '.join(sorted(types))}.")
-        words, fits = _KINDS[types[name]]
-        if not fits(value):
-            raise ValueError(f"The expert value '{name}' is {value!r}; it must be {words}.")
-        if name == "weighting":
-            in_choices(name, value, WEIGHTINGS)
+        if name not in KINDS:
+            raise ValueError(f"There is no expert value '{name}'; there are: {', '.join(sorted(KINDS))}.")
+        check_value(name, value)
 
 
-def in_field(name: str, value: Any) -> Any:
-    """The JSON ``value`` as the recipe holds it."""
+def in_recipe(name: str, value: Any) -> Any:
+    """The JSON ``value`` of the number ``name`` as a recipe holds it."""
     if isinstance(value, (list, tuple)):
         return tuple(value)
-    return constant(value) if Recipe.__annotations__[name] == "Schedule" else value
+    return constant(value) if KINDS[name] == "Schedule" else value
+
+
+def method_of(recipe: Recipe, loss: str) -> str:
+    """Which method runs, in the words of panel, report and README. loss: "csd" or "sds"."""
+    if isinstance(recipe.mover, Sample):
+        return "Sampling"
+    if loss == "csd" and isinstance(recipe.edit, Change) and recipe.edit.reference:
+        return "Distillation (DDS)"
+    return f"Distillation ({loss.upper()})"
 
 
 def _is_number(value: Any) -> bool:

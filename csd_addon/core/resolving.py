@@ -1,90 +1,269 @@
-"""The recipe of one run: a preset, overlaid by what the teacher's ``csd.json`` prefers, overlaid by the settings that
-the artist set by hand, the expert values last.
+"""The recipe of one run, layer by layer: the later one decides.
+
+    the classes' own numbers, the method's, the preset's,
+    for an edit: its own, then those of its way (``core.edit``),
+    the teacher's ``csd.json``: for every run, for the method, for the preset; for an edit the same of its part "edit",
+    the strength of an edit, the settings, and the expert values last.
+
+Which method runs is decided first: by the settings, else by SDS, which only distils, else by these layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from .edit import EDIT, ITERATIONS, WAYS, strengthened, way
 from .limits import in_range
-from .recipe import PRESETS, Recipe, at, in_field, overlaid
+from .recipe import (
+    METHOD_NAMES,
+    METHODS,
+    PARTS,
+    PRESETS,
+    Change,
+    Distill,
+    Field,
+    Guide,
+    Numbers,
+    Paint,
+    Recipe,
+    Run,
+    Sample,
+    Views,
+    at,
+    check_value,
+    in_recipe,
+    parts_with,
+)
 from .settings import FRONTS, JobSettings
 from .words import uncontradicted
 
+# Keys of a layer in csd.json that are no parts.
+_METHOD = "method"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """source: who says it, in words. numbers: part -> name -> value, as JSON has them or as a recipe does."""
+
+    source: str
+    numbers: Numbers
+
+
+@dataclass(frozen=True)
+class Decided:
+    """One number of a resolved recipe: its part and name, its value, and the layer that decided it."""
+
+    part: str
+    name: str
+    value: Any
+    source: str
+
 
 def resolve(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
-    """The recipe of a new texture.
+    """The recipe of a new texture, an edit or a diagnosis.
 
-    preferences: the teacher's ``csd.json``: ``{"recipe": {...}, "presets": {"draft": {...}, ...}}``, both optional;
-    the first holds for every preset, the second for one. Raises ``ValueError`` naming an unknown key, or a range of
-    noise levels that is none.
+    preferences: the teacher's ``csd.json`` (``core.teacher_folder``). A diagnosis compares losses by distillation.
+    Raises ``ValueError`` with one sentence: an unknown part or number, a number of the other method, noise levels that
+    cannot be, or two settings that exclude each other.
     """
-    recipe = _preset(settings, preferences)
-    if recipe.stride and settings.loss == "sds":
-        return descending(settings, preferences)
-    return _finished(recipe, settings)
-
-
-def descending(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
-    """The recipe of a new texture by gradient descent, as the paper has it, and SDS.
-
-    A teacher may prefer a stride; then these are the numbers of its preset "paper", for as long as the one chosen.
-    """
-    recipe = _preset(settings, preferences)
-    if recipe.stride:
-        paper = _preset(replace(settings, preset="paper"), preferences)
-        recipe = replace(paper, iterations=recipe.iterations, stride=0.0)
-    return _finished(recipe, settings)
-
-
-def _preset(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
-    recipe = PRESETS[settings.preset]
-    for layer in layers(settings, preferences):
-        recipe = overlaid(recipe, layer)
+    method, layers = _layers(settings, preferences)
+    recipe = _built(layers, method, is_edit=settings.kind == "edit")
+    if settings.kind == "edit" and settings.strength == 0:
+        return replace(recipe, run=replace(recipe.run, iterations=0))
+    _check(recipe)
     return recipe
 
 
-def _finished(recipe: Recipe, settings: JobSettings) -> Recipe:
-    """``recipe`` with its negative and what was set by hand."""
-    # A default never argues with the artist: "plain" is no negative of "plain blue".
-    negative = settings.negative or uncontradicted(recipe.negative, settings.prompt)
-    return by_hand(replace(recipe, negative=negative), settings)
+def explained(settings: JobSettings, preferences: Mapping[str, Any]) -> list[Decided]:
+    """Every number of ``resolve(settings, preferences)`` with the layer that decided it, in the order of the parts.
 
-
-def layers(settings: JobSettings, preferences: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """What ``preferences`` say for every preset, then for the one of ``settings``."""
-    return preferences.get("recipe", {}), preferences.get("presets", {}).get(settings.preset, {})
-
-
-def by_hand(recipe: Recipe, settings: JobSettings) -> Recipe:
-    """``recipe`` with what the artist set by hand: the front, ``iterations``, then the ``expert`` values.
-
-    Raises ``ValueError`` if noise_share, opacity or the range of noise levels leaves 0..1, that range is empty
-    somewhere, or the stride is one that cannot be.
+    Raises ``ValueError`` as ``resolve`` does.
     """
-    recipe = replace(recipe, front=FRONTS[settings.front], iterations=settings.iterations or recipe.iterations)
-    recipe = replace(recipe, **{name: in_field(name, value) for name, value in settings.expert.items()})
-    for name in ("noise_share", "opacity"):
-        in_range(name, getattr(recipe, name), (0.0, 1.0))
-    turns = sorted({0.0, 1.0, *(share for t in (recipe.t_min, recipe.t_max) for share in (t[0], t[3]))})
+    recipe = resolve(settings, preferences)
+    method, layers = _layers(settings, preferences)
+    rows = []
+    for part in _active(method, is_edit=settings.kind == "edit"):
+        held = _held(recipe, part)
+        for name in (f.name for f in fields(held)):
+            said = [layer.source for layer in layers if name in layer.numbers.get(part, {})]
+            rows.append(Decided(part, name, getattr(held, name), said[-1] if said else "default"))
+    if settings.kind == "edit" and settings.strength == 0:
+        rows = [replace(row, source="strength 0") if row.name == "iterations" else row for row in rows]
+    return rows
+
+
+def overridden(recipe: Recipe, expert: Mapping[str, Any]) -> Recipe:
+    """``recipe`` with ``expert`` values laid over it. Raises ``ValueError`` as ``resolve`` does."""
+    parts = _expert(expert, "distill" if isinstance(recipe.mover, Distill) else "sample", is_edit=bool(recipe.edit))
+    for part, numbers in parts.items():
+        attribute = _attribute(part)
+        values = {name: in_recipe(name, value) for name, value in numbers.items()}
+        recipe = replace(recipe, **{attribute: replace(getattr(recipe, attribute), **values)})
+    _check(recipe)
+    return recipe
+
+
+def _layers(settings: JobSettings, preferences: Mapping[str, Any]) -> tuple[str, list[Layer]]:
+    """The method, and all layers, the last one above all others."""
+    below = list(_said(settings, preferences))
+    method = _method(settings, [body for _, body in below])
+    layers = [Layer(METHOD_NAMES[method], METHODS[method]), Layer(f"preset {settings.preset}", PRESETS[settings.preset])]
+    if settings.kind == "edit":
+        chosen = way(settings)
+        layers += [
+            Layer("edit", EDIT),
+            Layer(f"edit, preset {settings.preset}", {"run": {"iterations": ITERATIONS[settings.preset]}}),
+            Layer(f"edit, {chosen}", WAYS[chosen]),
+        ]
+    for source, body in _said(settings, preferences, method):
+        layers.append(Layer(source, _numbers(body, source)))
+    is_edit = settings.kind == "edit"
+    if is_edit and settings.strength:
+        recipe = _built(layers, method, is_edit=True)
+        layers.append(Layer(f"strength {settings.strength:g}", strengthened(recipe, settings.strength)))
+    return method, [*layers, *_by_hand(settings, layers, method)]
+
+
+def _said(settings: JobSettings, preferences: Mapping[str, Any], method: str = "") -> Iterator[tuple[str, Any]]:
+    """What ``preferences`` say, from general to special, each with its source; of a method only where it is known."""
+    parts = [("teacher", preferences, "")]
+    if settings.kind == "edit":
+        parts.append(("teacher, edit", preferences.get("edit", {}), way(settings)))
+    for source, said, chosen in parts:
+        yield source, said.get("recipe", {})
+        if method:
+            yield f"{source}, {METHOD_NAMES[method]}", said.get("methods", {}).get(method, {})
+        if chosen:
+            yield f"{source}, {chosen}", said.get(chosen, {})
+        yield f"{source}, preset {settings.preset}", said.get("presets", {}).get(settings.preset, {})
+
+
+def _method(settings: JobSettings, bodies: list[Mapping[str, Any]]) -> str:
+    """ "distill" or "sample". Raises ``ValueError`` if the settings ask for what cannot be."""
+    keeps = settings.kind == "edit" and way(settings) == "keep"
+    if settings.method == "sample" and settings.loss == "sds":
+        raise ValueError("SDS is a loss of distillation: set the method to distill, or the loss to csd.")
+    if settings.method == "sample" and keeps:
+        raise ValueError(
+            "Sampling replaces the pattern, and this edit keeps it: set the method to distill, or 'keep' to nothing."
+        )
+    if settings.kind == "diagnosis" or settings.loss == "sds" or keeps:
+        return "distill"
+    if settings.method != "auto":
+        return settings.method
+    said = [str(body[_METHOD]) for body in bodies if _METHOD in body]
+    if said and said[-1] not in METHODS:
+        raise ValueError(f"The teacher's csd.json names the method '{said[-1]}'; there are: {', '.join(METHODS)}.")
+    return said[-1] if said else "distill"
+
+
+def _numbers(body: Mapping[str, Any], source: str) -> Numbers:
+    """``body`` of a csd.json without its method. Raises ``ValueError`` naming what is no part or no number of it."""
+    numbers = {part: values for part, values in body.items() if part != _METHOD}
+    for part, values in numbers.items():
+        if part not in PARTS or not isinstance(values, dict):
+            raise ValueError(
+                f"The teacher's csd.json says '{part}' ({source}), which is no part of a recipe; the parts are: "
+                f"{', '.join(PARTS)}."
+            )
+        known = {f.name for f in fields(PARTS[part][0])}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(
+                f"Unknown setting in the teacher's csd.json ({source}, {part}): {', '.join(unknown)}; there are: "
+                f"{', '.join(sorted(known))}."
+            )
+        for name, value in values.items():
+            check_value(name, value)
+    return numbers
+
+
+def _built(layers: list[Layer], method: str, *, is_edit: bool) -> Recipe:
+    """The recipe of all ``layers``."""
+    found: dict[str, Any] = {}
+    for part in _active(method, is_edit=is_edit):
+        values: dict[str, Any] = {}
+        for layer in layers:
+            values |= layer.numbers.get(part, {})
+        found[part] = PARTS[part][0](**{name: in_recipe(name, value) for name, value in values.items()})
+    edit = found.get("change", found.get("paint"))
+    return Recipe(found["run"], found["views"], found["field"], found["guide"], found[method], edit)
+
+
+def _active(method: str, *, is_edit: bool) -> list[str]:
+    """The parts that a recipe of this method has."""
+    edits = ("change", "paint")
+    return [part for part, (_, of) in PARTS.items() if of in ("", method) and (is_edit or part not in edits)]
+
+
+def _attribute(part: str) -> str:
+    """Where a recipe holds ``part``."""
+    return {"distill": "mover", "sample": "mover", "change": "edit", "paint": "edit"}.get(part, part)
+
+
+def _held(recipe: Recipe, part: str) -> Run | Views | Field | Guide | Distill | Sample | Change | Paint:
+    held: Run | Views | Field | Guide | Distill | Sample | Change | Paint = getattr(recipe, _attribute(part))
+    return held
+
+
+def _by_hand(settings: JobSettings, layers: list[Layer], method: str) -> list[Layer]:
+    """The artist's own numbers: the settings', then the expert values."""
+    is_edit = settings.kind == "edit"
+    numbers: dict[str, dict[str, Any]] = {}
+    if settings.iterations:
+        numbers["run"] = {"iterations": settings.iterations}
+    if settings.front != JobSettings.front:
+        numbers["views"] = {"front": FRONTS[settings.front]}
+    if not is_edit:
+        default = _built(layers, method, is_edit=False).guide.negative
+        # A default never argues with the artist: "plain" is no negative of "plain blue".
+        negative = settings.negative or uncontradicted(default, settings.prompt)
+        if negative != default:
+            numbers["guide"] = {"negative": negative}
+    return [Layer("settings", numbers), Layer("expert value", _expert(settings.expert, method, is_edit=is_edit))]
+
+
+def _expert(values: Mapping[str, Any], method: str, *, is_edit: bool) -> dict[str, dict[str, Any]]:
+    """``values`` by their parts. Raises ``ValueError`` naming one that this run has no place for."""
+    active = _active(method, is_edit=is_edit)
+    numbers: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        parts = [part for part in parts_with(name) if part in active]
+        if parts:
+            numbers.setdefault(parts[0], {})[name] = value
+            continue
+        needed = PARTS[parts_with(name)[0]][1]
+        if needed != method:
+            raise ValueError(
+                f"The expert value '{name}' belongs to {METHOD_NAMES[needed]}, and this run is by "
+                f"{METHOD_NAMES[method]}: leave it out, or set the method to {needed}."
+            )
+        raise ValueError(f"The expert value '{name}' belongs to edits, and this is a new texture: leave it out.")
+    return numbers
+
+
+def _check(recipe: Recipe) -> None:
+    """Raises ``ValueError`` where a number leaves its range, or noise levels are none."""
+    mover = recipe.mover
+    in_range("noise_share", mover.noise_share, (0.0, 1.0))
+    if isinstance(recipe.edit, Paint):
+        in_range("opacity", recipe.edit.opacity, (0.0, 1.0))
+    if isinstance(mover, Sample):
+        in_range("guidance", mover.guidance, (0.0, 100.0))
+        _, high, low, _ = mover.noise_level
+        if not 0 <= low < high <= 1:
+            raise ValueError(
+                f"Sampling needs a noise level that falls between 1 and 0, and noise_level goes from {high:g} to "
+                f"{low:g}."
+            )
+        return
+    turns = sorted({0.0, 1.0, *(share for t in (mover.t_min, mover.t_max) for share in (t[0], t[3]))})
     # Straight lines between the turns; a step shows its former value just before its turn.
     for progress in (moment for turn in turns for moment in (turn - 1e-9, turn) if moment >= 0):
-        low, high = at(recipe.t_min, progress), at(recipe.t_max, progress)
+        low, high = at(mover.t_min, progress), at(mover.t_max, progress)
         if not 0 <= low <= high <= 1:
             raise ValueError(
                 f"The noise levels run from t_min {low:g} to t_max {high:g} at {progress:.0%} of the run; they "
                 "must rise and lie between 0 and 1."
             )
-    _check_stride(recipe)
-    return recipe
-
-
-def _check_stride(recipe: Recipe) -> None:
-    in_range("stride", recipe.stride, (0.0, 100.0))
-    if recipe.stride and recipe.t_max[1] <= recipe.t_max[2]:
-        raise ValueError(
-            f"With a stride of {recipe.stride:g} the noise level has to fall, and t_max goes from {recipe.t_max[1]:g} "
-            f"to {recipe.t_max[2]:g}; let it fall, or set the stride to 0."
-        )

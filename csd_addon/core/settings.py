@@ -15,6 +15,8 @@ from .recipe import PRESETS, check_expert
 AUTO_TEACHER = "auto"
 KINDS = ("texture", "edit", "diagnosis")
 KEEPS = ("auto", "pattern", "nothing")
+# How a texture is moved: as the teacher prefers, by distillation (the paper), or by sampling.
+CHOICES_OF_METHOD = ("auto", "distill", "sample")
 LOSSES = ("csd", "sds")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 # Which of Blender's views shows the object's front, and the azimuth (``core.views``) from which that one looks.
@@ -53,9 +55,10 @@ class JobSettings:
     unwrap: one of ``UNWRAPS``, where it gets a new UV map: Blender's Smart UV Project, or xatlas beside the worker.
     images: one of ``IMAGES``, for a new texture: one image for the object, or each of its materials has its own.
     unseen_map: whether a new texture comes with an image that shows in white what no view saw.
-    seed: 0 .. 2**31 - 1. uv_map: name of the UV layer, empty for the active one. loss: one of ``LOSSES``.
+    seed: 0 .. 2**31 - 1. uv_map: name of the UV layer, empty for the active one.
+    method: one of ``CHOICES_OF_METHOD``. loss: one of ``LOSSES``, of distillation alone.
     front: a key of ``FRONTS``, for the view words of teachers that know them.
-    expert: names of ``Recipe`` fields with their values as in JSON, laid over everything else; one number for a
+    expert: names of a recipe's numbers with their values as in JSON, laid over everything else; one number for a
     schedule stays the same for the whole run.
     """
 
@@ -82,6 +85,7 @@ class JobSettings:
     seed: int = 0
     uv_map: str = ""
     front: str = "front"
+    method: str = "auto"
     loss: str = "csd"
     expert: Mapping[str, Any] = field(default_factory=dict)
 
@@ -90,6 +94,7 @@ class JobSettings:
         self._check_words()
         in_choices("keep", self.keep, KEEPS)
         in_choices("preset", self.preset, tuple(PRESETS))
+        in_choices("method", self.method, CHOICES_OF_METHOD)
         in_choices("loss", self.loss, LOSSES)
         in_choices("device", self.device, DEVICES)
         in_choices("front", self.front, tuple(FRONTS))
