@@ -69,9 +69,13 @@ class JobFolder:
     def result(self) -> Path:
         return self.path / "result"
 
+    def image(self, channel: str) -> Path:
+        """The finished image of a channel (``core.channels``)."""
+        return self.result / f"{channel}.png"
+
     @property
     def basecolor(self) -> Path:
-        return self.result / "basecolor.png"
+        return self.image("basecolor")
 
     @property
     def unseen(self) -> Path:

@@ -1,6 +1,7 @@
 """From the field to the texels of the artist's UV layer.
 
-Images are (H, W, 3) float32, sRGB-encoded, row 0 at the top. UVs outside 0..1 repeat. A texel holds the field at its
+Images are (H, W, C) float32, row 0 at the top, with the channels of the field side by side; base colour is
+sRGB-encoded. UVs outside 0..1 repeat. A texel holds the field at its
 centre, and where the field changes fast the mean of ``FINE`` x ``FINE`` points in it; where it changes slowly it is
 asked at few texels (``blocks``). Texels around a chart that bilinear filtering reads, and those that a chart only
 touches, use the plane of the nearest triangle (extrapolated barycentrics), because the field is defined there too.
@@ -229,15 +230,17 @@ def texel_means(
 def bake(
     field: torch.nn.Module, atlas: Atlas, margin: int = 0, seen: SeenSurface | None = None, exact: float = EXACT
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The finished image (H, W, 3) float32 and the texels (H, W) bool that got a field value themselves.
+    """The finished image (H, W, C) float32 and the texels (H, W) bool that got a field value themselves.
 
     atlas: of one sample a texel. margin: in texels; 0 for ``margin_width``. seen: of the atlas's mesh, to fill the rest
     from. exact: by how much interpolation may miss the field.
     """
-    image, filled = np.zeros((*atlas.shape, 3), np.float32), atlas.filled()
-    flat, left = image.reshape(-1, 3), torch.from_numpy(filled.reshape(-1).copy())
-    texel, colors = blocks.ask_in_blocks(atlas.alone, lambda texel: _ask(field, atlas, texel, seen), exact)
-    flat[texel], left[texel] = colors, False
+    filled = atlas.filled()
+    left = torch.from_numpy(filled.reshape(-1).copy())
+    texel, values = blocks.ask_in_blocks(atlas.alone, lambda texel: _ask(field, atlas, texel, seen), exact)
+    image = np.zeros((*atlas.shape, values.shape[1]), np.float32)
+    flat = image.reshape(-1, values.shape[1])
+    flat[texel], left[texel] = values, False
     for some, means in texel_means(field, atlas, seen, chosen=left):
         flat[some] = means.numpy()
     fast = torch.from_numpy(_fast(image, filled).reshape(-1))
@@ -269,7 +272,9 @@ def _differing(image: np.ndarray, filled: np.ndarray) -> np.ndarray:
     for axis in (0, 1):
         low, high = (tuple(part if k == axis else slice(None) for k in (0, 1)) for part in (np.s_[:-1], np.s_[1:]))
         channels = np.abs(image[low] - image[high]) > _FAST
-        differ = (channels[..., 0] | channels[..., 1] | channels[..., 2]) & filled[low] & filled[high]
+        # Slice by slice: many times faster than ``any`` over a short axis.
+        differ = np.logical_or.reduce([channels[..., k] for k in range(channels.shape[-1])])
+        differ &= filled[low] & filled[high]
         result[low] |= differ
         result[high] |= differ
     return result

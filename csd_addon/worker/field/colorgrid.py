@@ -1,9 +1,10 @@
-"""A field of colours that is linear in its numbers: the hash grid of ``hashgrid`` with a colour in place of features.
+"""A field that is linear in its numbers: the hash grid of ``hashgrid`` with the values themselves for features.
 
-    colour(point) = 1/2 + sum over levels of (trilinear interpolation of its table),  kept in the albedo range
+    value(point) = 1/2 + sum over levels of (trilinear interpolation of its table),  kept in the albedo range
 
-Points are (N, 3) float32 in [-1, 1], colours (N, 3) float32, sRGB-encoded. What is linear is fitted to images by linear
-least squares (``leastsquares``), without a derivative. An MLP's field is fitted several times more slowly.
+Points are (N, 3) float32 in [-1, 1], values (N, C) float32, colours among them sRGB-encoded. What is linear is fitted
+to images by linear least squares (``leastsquares``), without a derivative. An MLP's field is fitted several times more
+slowly.
 """
 
 from __future__ import annotations
@@ -17,20 +18,23 @@ MIDDLE = 0.5
 
 
 class ColorGrid(nn.Module):
-    """Starts mid-grey everywhere. albedo: the range (low, high) of the colours, inside [0, 1]."""
+    """Starts mid-grey everywhere. channels: C. albedo: the range (low, high) of the values, inside [0, 1]."""
 
-    def __init__(self, levels: tuple[Level, ...], *, albedo: tuple[float, float]) -> None:
+    def __init__(self, levels: tuple[Level, ...], *, channels: int, albedo: tuple[float, float]) -> None:
         super().__init__()
         self.levels = levels
         self.low, self.high = albedo
-        # (entries, 3): the levels' tables one after another.
-        self.table = nn.Parameter(torch.zeros(sum(level.entries for level in levels), 3), requires_grad=False)
+        # (entries, C): the levels' tables one after another.
+        entries = sum(level.entries for level in levels)
+        self.table = nn.Parameter(torch.zeros(entries, channels), requires_grad=False)
 
     def forward(self, points: torch.Tensor | Cells) -> torch.Tensor:
-        """(N, 3) points to (N, 3) colours."""
-        red, green, blue = self.table.T.contiguous()
+        """(N, 3) points to (N, C) values."""
+        tables = list(self.table.T.contiguous())
         cells = points if isinstance(points, Cells) else Cells(points, self.levels, keep=True)
+        sums = []
         # ``encode`` takes two tables at a time.
-        both, rest = encode(cells, red, green, self.levels), encode(cells, blue, blue, self.levels)
-        sums = torch.stack([both[0::2].sum(0), both[1::2].sum(0), rest[0::2].sum(0)], dim=1)
-        return (MIDDLE + sums).clamp(self.low, self.high)
+        for first, second in zip(tables[0::2], tables[1::2] + tables[-1:], strict=False):
+            both = encode(cells, first, second, self.levels)
+            sums += [both[0::2].sum(0), both[1::2].sum(0)]
+        return (MIDDLE + torch.stack(sums[: len(tables)], dim=1)).clamp(self.low, self.high)

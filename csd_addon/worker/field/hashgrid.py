@@ -1,7 +1,7 @@
 """A field over the surface: multiresolution hash grid (Instant-NGP, arXiv 2201.05989) and a small MLP, in pure torch.
 
-Points are (N, 3) float32 in the unit ball, i.e. in [-1, 1]; colours (N, 3) float32, sRGB-encoded in the albedo
-range. Level l has cells of edge 2 / resolution(l). Tables are kept as one flat tensor per feature, because gathers
+Points are (N, 3) float32 in the unit ball, i.e. in [-1, 1]; values (N, C) float32, colours among them sRGB-encoded in the
+albedo range. Level l has cells of edge 2 / resolution(l). Tables are kept as one flat tensor per feature, because gathers
 and scatter-adds on 1-D tensors are an order of magnitude faster on the CPU than on (N, 2) ones. Corner indices and
 weights are recomputed in the backward pass, unless ``Cells`` keep them.
 """
@@ -89,20 +89,20 @@ class HashField(nn.Module):
 
 
 class TextureField(HashField):
-    """Colour at a surface point: ``low + (high - low) * sigmoid(mlp(grid(point)))``; starts mid-grey everywhere.
+    """Values at a surface point: ``low + (high - low) * sigmoid(mlp(grid(point)))``; start mid-grey everywhere.
 
-    albedo: the range (low, high) of the colours, inside [0, 1]: a colour that can reach 0 or 1 can never leave it.
+    albedo: the range (low, high) of the values, inside [0, 1]: one that can reach 0 or 1 can never leave it.
     """
 
     def __init__(
-        self, levels: tuple[Level, ...], *, albedo: tuple[float, float], hidden: int = 64,
+        self, levels: tuple[Level, ...], *, channels: int, albedo: tuple[float, float], hidden: int = 64,
         generator: torch.Generator | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(levels, outputs=3, hidden=hidden, generator=generator)
+        super().__init__(levels, outputs=channels, hidden=hidden, generator=generator)
         self.low, self.high = albedo
 
     def forward(self, points: torch.Tensor | Cells) -> torch.Tensor:
-        """(N, 3) points to (N, 3) colours."""
+        """(N, 3) points to (N, C) values."""
         return self.low + (self.high - self.low) * torch.sigmoid(super().forward(points))
 
 

@@ -1,6 +1,6 @@
 """Fitting a ``ColorGrid`` to images: least squares by conjugate gradients.
 
-The image of a view is linear in the numbers p (entries, 3) of the grid, each colour channel for itself:
+The image of a view is linear in the numbers p (entries, C) of the grid, each channel for itself:
 
     image = constant + A p,      A (pixels, entries): how much of each number each pixel shows,
 
@@ -57,11 +57,11 @@ class _Sums:
         return _sums(self.index, table, self.weight.square(), self.start)
 
 
-class Sight:
+class ViewMatrix:
     """A of one view. columns (n,): the grid's numbers that its pixels show."""
 
     def __init__(self, gbuffer: GBuffer, levels: tuple[Level, ...], share: torch.Tensor) -> None:
-        """share: (P,), 0..1, how much of the grid's colour each sample shows."""
+        """share: (P,), 0..1, how much of the grid's value each sample shows."""
         row, column, weight = _terms(gbuffer, levels, share / gbuffer.supersample**2)
         entries, pixels = sum(level.entries for level in levels), gbuffer.size**2
         shown = torch.zeros(entries, dtype=torch.bool, device=row.device)
@@ -91,19 +91,19 @@ def _terms(
     return torch.cat(rows), torch.cat(columns), torch.cat(weights)
 
 
-def images(grid: ColorGrid, sights: Sequence[Sight]) -> torch.Tensor:
-    """(B, S * S, 3) what the ``sights`` show of the grid's numbers, without constants."""
-    return torch.stack([sight.image(grid.table[sight.columns]) for sight in sights])
+def images(grid: ColorGrid, matrices: Sequence[ViewMatrix]) -> torch.Tensor:
+    """(B, S * S, C) what the ``matrices`` show of the grid's numbers, without constants."""
+    return torch.stack([matrix.image(grid.table[matrix.columns]) for matrix in matrices])
 
 
 def fit(
-    grid: ColorGrid, sights: Sequence[Sight], change: torch.Tensor, weights: torch.Tensor, steps: int
+    grid: ColorGrid, matrices: Sequence[ViewMatrix], change: torch.Tensor, weights: torch.Tensor, steps: int
 ) -> None:
-    """Change the ``grid`` so that what ``sights`` show changes by ``change`` (B, S * S, 3), as far as ``steps`` go.
+    """Change the ``grid`` so that what ``matrices`` show changes by ``change`` (B, S * S, C), as far as ``steps`` go.
 
     weights: (B, S * S), 0 or above, of the squares.
     """
-    joint = _Joint(len(grid.table), sights, weights[..., None])
+    joint = _Joint(len(grid.table), matrices, weights[..., None])
     scale = _preconditioner(joint.diagonal(), joint.columns, grid.levels)
     grid.table.index_add_(0, joint.columns, _solution(joint, scale[:, None], change, steps))
 
@@ -111,29 +111,29 @@ def fit(
 class _Joint:
     """A of several views, of the ``columns`` (n,) that any of them shows, and the pixels' weights (B, S * S, 1)."""
 
-    def __init__(self, entries: int, sights: Sequence[Sight], weights: torch.Tensor) -> None:
+    def __init__(self, entries: int, matrices: Sequence[ViewMatrix], weights: torch.Tensor) -> None:
         shown = torch.zeros(entries, dtype=torch.bool, device=weights.device)
-        for sight in sights:
-            shown[sight.columns] = True
+        for matrix in matrices:
+            shown[matrix.columns] = True
         place = shown.cumsum(0) - 1
         self.columns = shown.nonzero().squeeze(1)
-        self._sights, self._places = sights, [place[sight.columns] for sight in sights]
+        self._matrices, self._places = matrices, [place[matrix.columns] for matrix in matrices]
         self.weights = weights
 
     def seen(self, numbers: torch.Tensor) -> torch.Tensor:
         """A p: (B, S * S, C) for (n, C)."""
-        pairs = zip(self._sights, self._places, strict=True)
-        return torch.stack([sight.image(numbers[place]) for sight, place in pairs])
+        pairs = zip(self._matrices, self._places, strict=True)
+        return torch.stack([matrix.image(numbers[place]) for matrix, place in pairs])
 
     def back(self, residuals: torch.Tensor) -> torch.Tensor:
         """A^T w r: (n, C) for (B, S * S, C)."""
-        pairs = zip(self._sights, self.weights * residuals, strict=True)
-        return self._summed([sight.back(part) for sight, part in pairs])
+        pairs = zip(self._matrices, self.weights * residuals, strict=True)
+        return self._summed([matrix.back(part) for matrix, part in pairs])
 
     def diagonal(self) -> torch.Tensor:
         """(n,) of A^T w A."""
-        pairs = zip(self._sights, self.weights, strict=True)
-        return self._summed([sight.back.squared(part) for sight, part in pairs])[:, 0]
+        pairs = zip(self._matrices, self.weights, strict=True)
+        return self._summed([matrix.back.squared(part) for matrix, part in pairs])[:, 0]
 
     def _summed(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
         sums = parts[0].new_zeros(len(self.columns), parts[0].shape[1])

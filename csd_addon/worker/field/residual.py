@@ -1,11 +1,11 @@
 """The change of an existing texture: a colour transform at every surface point, the identity everywhere at first.
 
-With s the source's sRGB-encoded colour at a point and (M, b) the field's values there:
+With s the source's C values at a point, sRGB-encoded, and (M, b) the field's values there:
 
-    colour = clamp(s + M (s - 1/2) + b,  min(s, low),  max(s, high))
+    value = clamp(s + M (s - 1/2) + b,  min(s, low),  max(s, high))
 
-M (3 x 3) and b (3) vary as smoothly as the grid's cells, so a change of colour keeps the source's finest detail, and
-M = -1 lets the field paint over it. At M = 0, b = 0 the colour is s exactly, even where s is outside the albedo range.
+M (C x C) and b (C) vary as smoothly as the grid's cells, so a change of colour keeps the source's finest detail, and
+M = -1 lets the field paint over it. At M = 0, b = 0 the value is s exactly, even where s is outside the albedo range.
 What is meant to be painted over has a fixed M and learns b alone (``PaintField``): a learned M follows the old pattern
 for long (docs/pitfalls.md).
 """
@@ -19,42 +19,43 @@ import torch
 from .colorgrid import ColorGrid
 from .hashgrid import Cells, HashField, Level
 
-# Numbers per point: M row by row, then b.
-_OUTPUTS = 12
-
 
 class ResidualField(HashField):
-    """A hash field of (N, 12) transforms; exactly zero until the first step."""
+    """A hash field of (N, C * C + C) transforms of C channels, M row by row, then b; exactly zero until the first step.
+    """
 
-    def __init__(self, levels: tuple[Level, ...], *, generator: torch.Generator | None = None) -> None:
-        super().__init__(levels, outputs=_OUTPUTS, generator=generator)
+    def __init__(
+        self, levels: tuple[Level, ...], *, channels: int, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(levels, outputs=channels * channels + channels, generator=generator)
         torch.nn.init.zeros_(self.output)
 
 
 class PaintField(ColorGrid):
-    """A grid of colours as the (N, 12) transforms that lay its colours c over the source:
+    """A grid of values as the (N, C * C + C) transforms that lay its values c over the source:
 
-        colour = (1 - opacity) s + opacity c,      that is M = -opacity, b = opacity (c - 1/2)
+        value = (1 - opacity) s + opacity c,      that is M = -opacity, b = opacity (c - 1/2)
 
     opacity: 0 shows the source alone, as at first; 1 hides it.
     """
 
     opacity: torch.Tensor
 
-    def __init__(self, levels: tuple[Level, ...], *, albedo: tuple[float, float]) -> None:
-        super().__init__(levels, albedo=albedo)
+    def __init__(self, levels: tuple[Level, ...], *, channels: int, albedo: tuple[float, float]) -> None:
+        super().__init__(levels, channels=channels, albedo=albedo)
         self.register_buffer("opacity", torch.zeros(()))
 
     def forward(self, points: torch.Tensor | Cells) -> torch.Tensor:
-        """(N, 3) points to (N, 12) transforms."""
+        """(N, 3) points to (N, C * C + C) transforms."""
         offset = self.opacity * (super().forward(points) - 0.5)
-        matrix = -self.opacity * torch.eye(3, dtype=offset.dtype, device=offset.device)
-        return torch.cat([matrix.reshape(1, 9).expand(len(offset), -1), offset], dim=1)
+        matrix = -self.opacity * torch.eye(offset.shape[1], dtype=offset.dtype, device=offset.device)
+        return torch.cat([matrix.reshape(1, -1).expand(len(offset), -1), offset], dim=1)
 
 
 def adjust(transform: torch.Tensor, source: torch.Tensor, albedo: tuple[float, float]) -> torch.Tensor:
-    """(N, 3) colours: ``source`` (N, 3) changed by ``transform`` (N, 12); see the module's formula."""
-    matrix, offset = transform[:, :9].reshape(-1, 3, 3), transform[:, 9:]
+    """(N, C) values: ``source`` (N, C) changed by ``transform`` (N, C * C + C); see the module's formula."""
+    channels = source.shape[1]
+    matrix, offset = transform[:, :-channels].reshape(-1, channels, channels), transform[:, -channels:]
     moved = source + (matrix * (source - 0.5)[:, None]).sum(2) + offset
     low, high = source.clamp(max=albedo[0]), source.clamp(min=albedo[1])
     clamped: torch.Tensor = _Clamp.apply(moved, low, high)

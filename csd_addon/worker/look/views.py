@@ -19,14 +19,14 @@ from itertools import count, islice
 import numpy as np
 import torch
 
-from ...core.recipe import Recipe
+from ...core import recipe
 from ...core.views import View, direction, even_directions, framing_distance
 from .conditions import canny_image, depth_image
 from .gbuffer import GBuffer, render_gbuffer
 from .surface import Surface
 from .targets import Targets
 
-# Every so-manieth whole-object view is spent on what was not shown yet.
+# Of so many whole-object views one is spent on what was not shown yet.
 COVERAGE_PERIOD = 4
 # A close-up is drawn so many times at most, until no more than this share of what it shows is nearer than this share of
 # the distance to its target.
@@ -58,16 +58,16 @@ class PooledView:
 
 
 def sample_pool(
-    surface: Surface, recipe: Recipe, generator: torch.Generator, conditions: tuple[str, ...],
+    surface: Surface, numbers: recipe.Views, generator: torch.Generator, conditions: tuple[str, ...],
     interest: np.ndarray | None = None,
 ) -> Iterator[PooledView]:  # fmt: skip
-    """Yield ``recipe.view_pool`` views one by one (rendering them takes the time).
+    """Yield ``numbers.view_pool`` views one by one (rendering them takes the time).
 
     generator: a CPU generator; equal states give equal pools. interest: (T,) weights of the triangles for an edit of a
     part: then every view looks along the normal of a face of interest, for the whole object from other sides is idle.
     """
-    sampler = _Sampler(surface, recipe, generator, interest)
-    for index in range(recipe.view_pool):
+    sampler = _Sampler(surface, numbers, generator, interest)
+    for index in range(numbers.view_pool):
         view, close_up, gbuffer = sampler.next_view(index)
         images = {name: _CONDITIONS[name](gbuffer)[0].half() for name in conditions}
         yield PooledView(surface, view, close_up, gbuffer, images)
@@ -77,18 +77,18 @@ class _Sampler:
     """Draws views and remembers what they have shown."""
 
     def __init__(
-        self, surface: Surface, recipe: Recipe, generator: torch.Generator, interest: np.ndarray | None
+        self, surface: Surface, numbers: recipe.Views, generator: torch.Generator, interest: np.ndarray | None
     ) -> None:
-        self._surface, self._recipe, self._generator = surface, recipe, generator
+        self._surface, self._numbers, self._generator = surface, numbers, generator
         self._everywhere = interest is None
-        self._targets = Targets(surface, _weights(surface, recipe, interest), generator)
-        self._lowest = -89.0 if recipe.undersides else 0.0
+        self._targets = Targets(surface, _weights(surface, numbers, interest), generator)
+        self._lowest = -89.0 if numbers.undersides else 0.0
         self._directions = self._shared_directions()
 
     def next_view(self, index: int) -> tuple[View, bool, GBuffer]:
         """The view with number ``index``, whether it is a close-up, and what it sees."""
-        fov = self._uniform(*self._recipe.fov)
-        close_up = self._uniform(0, 1) < self._recipe.close_up_share
+        fov = self._uniform(*self._numbers.fov)
+        close_up = self._uniform(0, 1) < self._numbers.close_up_share
         view, gbuffer = self._close_up(fov) if close_up else self._rendered(self._whole(index, fov))
         self._targets.shown(view, gbuffer)
         return view, close_up, gbuffer
@@ -97,7 +97,7 @@ class _Sampler:
         """A view of a point that is due, the freest of those drawn if something stands before all of them."""
         drawn = []
         for target, azimuth, elevation in islice(self._aims(), CLOSE_UP_DRAWS):
-            distance = framing_distance(fov, self._uniform(*self._recipe.close_up_fill))
+            distance = framing_distance(fov, self._uniform(*self._numbers.close_up_fill))
             x, y, z = self._targets.points[target].tolist()
             view, gbuffer = self._rendered(View(azimuth, elevation, distance, fov, (x, y, z)))
             # A point so thin that no sample meets it shows nothing: worse than any.
@@ -124,13 +124,13 @@ class _Sampler:
 
     def _shared_directions(self) -> np.ndarray:
         """(N, 2) azimuths and elevations of the close-ups, turned by chance, none below the lowest; (0, 2): any."""
-        if not self._recipe.close_up_directions:
+        if not self._numbers.close_up_directions:
             return np.empty((0, 2))
-        turned = even_directions(self._recipe.close_up_directions) + [self._uniform(0, 360), 0]
+        turned = even_directions(self._numbers.close_up_directions) + [self._uniform(0, 360), 0]
         return turned[turned[:, 1] >= self._lowest]
 
     def _whole(self, index: int, fov: float) -> View:
-        distance = framing_distance(fov, self._uniform(*self._recipe.fill))
+        distance = framing_distance(fov, self._uniform(*self._numbers.fill))
         if index % COVERAGE_PERIOD == COVERAGE_PERIOD - 1 and not self._targets.covered:
             azimuth, elevation = self._towards(self._targets.next(), spread=10.0)
         elif not self._everywhere:
@@ -140,7 +140,7 @@ class _Sampler:
         return View(azimuth, elevation, distance, fov)
 
     def _rendered(self, view: View) -> tuple[View, GBuffer]:
-        size, supersample = self._recipe.resolution, self._recipe.supersample
+        size, supersample = self._numbers.resolution, self._numbers.supersample
         return view, render_gbuffer(self._surface, view, size=size, supersample=supersample)
 
     def _azimuth(self, index: int) -> float:
@@ -148,7 +148,7 @@ class _Sampler:
         return (index * 0.6180339887 % 1.0) * 360 + self._uniform(-10, 10)
 
     def _elevation(self) -> float:
-        low, high = (max(edge, self._lowest) for edge in self._recipe.elevation)
+        low, high = (max(edge, self._lowest) for edge in self._numbers.elevation)
         if self._uniform(0, 1) < 0.5:
             return self._uniform(low, high)
         sines = torch.deg2rad(torch.tensor([low, high])).sin().tolist()
@@ -169,7 +169,7 @@ class _Sampler:
         return low + (high - low) * float(torch.rand((), generator=self._generator, dtype=torch.float64))
 
 
-def _weights(surface: Surface, recipe: Recipe, interest: np.ndarray | None) -> torch.Tensor:
+def _weights(surface: Surface, numbers: recipe.Views, interest: np.ndarray | None) -> torch.Tensor:
     """(T,) how much of the cameras' attention each triangle is worth: its area, none where nobody is to look."""
     a, b, c = surface.positions.cpu()[surface.triangles.cpu()].unbind(1)
     normals = torch.linalg.cross(b - a, c - a)
@@ -177,4 +177,4 @@ def _weights(surface: Surface, recipe: Recipe, interest: np.ndarray | None) -> t
     if interest is not None:
         areas = areas * torch.from_numpy(interest)
     above = areas * (torch.nn.functional.normalize(normals, dim=1)[:, 2] > _DOWN)
-    return above if not recipe.undersides and above.any() else areas
+    return above if not numbers.undersides and above.any() else areas

@@ -11,30 +11,12 @@ Batches are (B, C, H, W); rows are stacked in front of the batch in the order te
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
-# The prompt behind each row: the text, the negative (or removed) text, the empty prompt.
-ROWS = ("text", "negative", "null")
-
-
-class Teacher(Protocol):
-    """A frozen diffusion model. All tensors live on its device."""
-
-    alphas_cumprod: torch.Tensor  # (steps,) float, abar_t
-
-    def predict_noise(
-        self, x_t: torch.Tensor, t: torch.Tensor, prompts: torch.Tensor, conditions: Sequence[torch.Tensor],
-        scales: Sequence[float], *, shared_rows: int = 1,
-    ) -> torch.Tensor:  # fmt: skip
-        """eps for (N, C, H, W) ``x_t`` at (N,) steps under (N, L, D) ``prompts`` and N condition images each.
-
-        shared_rows: the N samples are so many rows of the same images; above 1 the ControlNets see only the first row
-        and all get its residuals.
-        """
+from ..teacher.interface import ROWS, Conditioning, Scorer
 
 
 @dataclass(frozen=True)
@@ -70,6 +52,16 @@ def dds(w1: float = 1.0, kappa: float = 0.0) -> tuple[Coefficients, Coefficients
     return Coefficients(text=w1, null=kappa - w1), Coefficients(negative=-w1, null=w1 - kappa)
 
 
+def guided(guidance: float, negative_weight: float = 0.0) -> Coefficients:
+    """Sampling: [eps_y - eps] + (guidance - 1) [eps_y - eps_0], and away from the negative by its own score.
+
+    Along -g times the fall of the noise level this is DDIM at classifier-free guidance (``sample``).
+    """
+    return Coefficients(
+        text=guidance, negative=-negative_weight, null=negative_weight - (guidance - 1), noise=-1.0
+    )
+
+
 def sds(weight: float, negative: bool = False) -> Coefficients:
     """Score distillation in the paper's convention, Eq 6 (Eq 8 with a negative prompt): weight = CFG scale - 1."""
     if negative:
@@ -102,28 +94,19 @@ def sample_steps(
 
 @torch.no_grad()
 def score_gradient(
-    teacher: Teacher, x: torch.Tensor, t: torch.Tensor, noise: torch.Tensor, *,
-    coefficients: Coefficients, prompts: Mapping[str, torch.Tensor], weighting: str,
-    conditions: Sequence[torch.Tensor] = (), scales: Sequence[float] = (), share_control: bool = False,
+    teacher: Scorer, x: torch.Tensor, t: torch.Tensor, noise: torch.Tensor, *,
+    coefficients: Coefficients, told: Conditioning, weighting: str,
 ) -> tuple[torch.Tensor, dict[str, float]]:  # fmt: skip
-    """g (B, C, H, W), not yet divided by B, and the norms of its parts.
+    """g (B, C, h, w), not yet divided by B, and the norms of its parts.
 
-    x: (B, C, H, W). t: (B,) int64. noise: like x. prompts: row name -> (B, L, D) embeddings, at least for the
-    evaluated rows. conditions: (B, 3, S, S) images in [0, 1], every row gets the same ones at ``scales``; with
-    share_control the ControlNets are evaluated for the first row alone (exact for it, an approximation for the others).
+    x: (B, C, h, w). t: (B,) int64. noise: like x. told: the prompts at least of the rows with a coefficient. The same
+    x_t, t, eps and conditions go to every row.
     Norms (RMS per element; only of rows that were evaluated): ``generative`` |eps_y - eps|,
     ``classifier`` |eps_y - eps_0|, ``negative`` |eps_neg - eps_0|, ``total`` |g|: the paper's Fig 2(a); ``contrast``
     |eps_y - eps_neg| in place of the middle two where w1 = w2 spares the empty prompt.
     """
-    rows = coefficients.rows()
     abar = teacher.alphas_cumprod[t]
-    x_t = add_noise(x, noise, abar)
-    count = len(rows)
-    stacked = teacher.predict_noise(
-        x_t.repeat(count, *[1] * (x.dim() - 1)), t.repeat(count), torch.cat([prompts[row] for row in rows]),
-        [image.repeat(count, 1, 1, 1) for image in conditions], scales, shared_rows=count if share_control else 1,
-    )  # fmt: skip
-    predicted = dict(zip(rows, stacked.to(x.dtype).chunk(count), strict=True))
+    predicted = teacher.predict_noise(add_noise(x, noise, abar), t, told, coefficients.rows())
     g = coefficients.noise * noise
     for row, prediction in predicted.items():
         g = g + getattr(coefficients, row) * prediction

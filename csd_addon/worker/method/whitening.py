@@ -23,14 +23,16 @@ _ALMOST = 0.02
 class Whitening:
     """The gains of an encoder, measured at grey images of ``size`` pixels, and whether it is linear.
 
-    gains: (C, 1, 1), the mean of J J^T's diagonal in each channel. encode: (B, 3, S, S) in [0, 1] to (B, C, h, w).
+    gains: (c, 1, 1), the mean of J J^T's diagonal in each channel of x. edge: pixels along an edge of x.
+    encode: (B, C, S, S) in [0, 1] to (B, c, h, w).
     """
 
-    def __init__(self, encode: Encode, size: int, device: torch.device) -> None:
+    def __init__(self, encode: Encode, channels: int, size: int, device: torch.device) -> None:
+        """channels: C, of the images."""
         self._encode = encode
         generator = torch.Generator().manual_seed(0)
-        grey = torch.full((1, 3, size, size), 0.5, device=device)
-        self.gains = _gains(encode, grey, generator)
+        grey = torch.full((1, channels, size, size), 0.5, device=device)
+        self.gains, self.edge = _gains(encode, grey, generator)
         one, other = (torch.rand(grey.shape, generator=generator).to(device) for _ in range(2))
         with torch.no_grad():
             ends = (encode(one) + encode(other)) / 2
@@ -39,14 +41,14 @@ class Whitening:
 
     @torch.no_grad()
     def white(self, noise: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) standard normal noise of x from (B, 3, S, S) standard normal ``noise`` of pixels.
+        """(B, c, h, w) standard normal noise of x from (B, C, S, S) standard normal ``noise`` of pixels.
 
         Only for a linear encoder. What moves in the pixels moves in x as the picture of it would.
         """
         return (self._encode(noise) - self._encode(torch.zeros_like(noise[:1]))) / self.gains.sqrt()
 
     def hidden(self, images: torch.Tensor) -> torch.Tensor:
-        """What of the (B, 3, S, S) ``images`` is not in their x, and so nothing that is done to x can change.
+        """What of the (B, C, S, S) ``images`` is not in their x, and so nothing that is done to x can change.
 
         Only for a linear encoder.
         """
@@ -57,8 +59,11 @@ class Whitening:
         return images - torch.autograd.grad(x, leaf, seen / self.gains)[0]
 
 
-def _gains(encode: Encode, image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """By Hutchinson's estimate: for u of random signs in one channel, the expectation of |J^T u|^2 / |u|^2."""
+def _gains(encode: Encode, image: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, int]:
+    """The gains by Hutchinson's estimate, and the edge of x.
+
+    For u of random signs in one channel the gain is the expectation of |J^T u|^2 / |u|^2.
+    """
     leaf = image.requires_grad_()
     x = encode(leaf)
     sums = torch.zeros(x.shape[1], device=x.device)
@@ -67,4 +72,4 @@ def _gains(encode: Encode, image: torch.Tensor, generator: torch.Generator) -> t
         signs[:, channel] = torch.randint(2, x[:, channel].shape, generator=generator).to(x) * 2 - 1
         back = torch.autograd.grad(x, leaf, signs, retain_graph=True)[0]
         sums[channel] += back.square().sum() / signs.square().sum()
-    return (sums / _PROBES)[:, None, None]
+    return (sums / _PROBES)[:, None, None], x.shape[-1]

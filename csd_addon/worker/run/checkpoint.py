@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..method.loop import Loop
 from ..serve.control import JobFailure
 
 _FILE = "state.safetensors"
@@ -30,19 +31,12 @@ def remove_checkpoint(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def save_checkpoint(
-    folder: Path, field: torch.nn.Module, optimizer: torch.optim.Optimizer | None, generator: torch.Generator,
-    iteration: int,
-) -> None:  # fmt: skip
-    """Write field, the state of the optimiser if there is one, the generator's and the iteration into ``folder``."""
-    tensors = {f"field.{name}": value for name, value in field.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items() if optimizer else ():
-        tensors.update({f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()})
-    tensors["generator"] = generator.get_state()
-    tensors = {k: v.contiguous() for k, v in tensors.items()}
+def save_checkpoint(folder: Path, loop: Loop) -> None:
+    """Write the state of ``loop`` into ``folder``. Raises ``OSError``."""
+    tensors = {name: value.contiguous() for name, value in loop.state().items()}
     aside = folder / (_FILE + ".part")
     try:
-        save_file(tensors, aside, metadata={"iteration": str(iteration), "checksum": _checksum(tensors)})
+        save_file(tensors, aside, metadata={"iteration": str(loop.iteration), "checksum": _checksum(tensors)})
         if (folder / _FILE).is_file():
             os.replace(folder / _FILE, folder / _FORMER)
         os.replace(aside, folder / _FILE)
@@ -52,28 +46,17 @@ def save_checkpoint(
         aside.unlink(missing_ok=True)
 
 
-def load_checkpoint(
-    folder: Path, field: torch.nn.Module, optimizer: torch.optim.Optimizer | None, generator: torch.Generator
-) -> int:
-    """Restore what ``save_checkpoint`` wrote, or the checkpoint before it if that is damaged; returns the iteration.
+def load_checkpoint(folder: Path, loop: Loop) -> None:
+    """Let ``loop`` continue from what ``save_checkpoint`` wrote, or the checkpoint before it if that is damaged.
 
     Raises ``JobFailure`` (kind "input") if no good one is there, or it belongs to a run of another shape.
     """
     tensors, iteration = _read(folder)
     try:
-        field.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("field.")})
-    except RuntimeError as error:
+        loop.load_state(tensors, iteration)
+    except (KeyError, RuntimeError, ValueError) as error:
         sentence = f"The checkpoint in {folder} is damaged or of another job; start the run anew."
         raise JobFailure("input", sentence) from error
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-    if optimizer:
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    generator.set_state(tensors["generator"])
-    return iteration
 
 
 def _read(folder: Path) -> tuple[dict[str, torch.Tensor], int]:

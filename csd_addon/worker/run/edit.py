@@ -1,4 +1,4 @@
-"""One edit from its folder to its result: what differs from ``texture_run``.
+"""An edit of a texture: what it starts from, its previews, its pixels.
 
 The result is ``edited.npz``, for each tile (H, W, 4) float32 in the very numbers of the source image, row 0 at the
 top: Blender, which read the source's file format, writes it again.
@@ -6,7 +6,7 @@ top: Blender, which read the source's file format, writes it again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,105 +15,115 @@ import numpy as np
 import torch
 
 from ...core.atlas import sample_bilinear
+from ...core.checks import SHARED, sharing
 from ...core.color import srgb_to_lab
-from ...core.edit import resolve_edit, way
+from ...core.edit import way
 from ...core.mesh import MeshData, Normalization
-from ...core.recipe import Recipe
 from ...core.source import EditSource, save_edited
 from ..bake.bake import Atlas, build_atlas, evaluate, texel_means
 from ..bake.measure import Filling, figures, probes
 from ..field.residual import adjust
-from ..look.surface import Surface
-from ..method.synthesis import Synthesis
+from ..look.views import PooledView
+from ..method.guide import Words
+from ..method.loop import Loop
 from ..serve.control import JobFailure
+from ..shape.bake_edit import bake_edit
 from ..shape.canvas import Canvas, Texture
-from ..shape.editing import Editing, bake_edit, show_source
-from .texture import PREVIEW_SIZE, TextureRun
+from ..shape.edited import EditedTexture, source_in_view
+from .session import Session
+from .texture import PREVIEW_SIZE
 
 
-class EditRun(TextureRun):
-    """The phases of one edit."""
+class EditProduct:
+    """See ``grow.Product``."""
 
     growing = "Changing the texture"
 
-    def prepare(self, surface: Surface) -> Synthesis:
-        """Read the source, look at it from all sides that matter, and set the loop up."""
+    def __init__(self, session: Session) -> None:
+        """Read the source. Raises ``JobFailure`` with a sentence if it is damaged, or nothing of it may change."""
+        self._session, self._albedo = session, session.recipe.field.albedo
         try:
-            self.source = EditSource.load(self.folder.source)
-            _require_same_faces(self.source, self.mesh)
-            self.texture = Texture.of(self.source, self.mesh, self.normalization)
+            self._source = EditSource.load(session.folder.source)
+            _require_same_faces(self._source, session.mesh)
+            self._texture = Texture.of(self._source, session.mesh, session.normalization)
         except ValueError as error:
             raise JobFailure("input", str(error)) from error
-        self.warn_of_overlap(max(canvas.overlap for canvas in self.texture.canvases.values()))
-        edge = self.recipe.resolution * self.recipe.supersample
-        interest = _interest(self.texture, self.source)
-        pool = [show_source(view, self.texture, edge) for view in self.views(surface, interest)]
-        self._sketches = {n: _sketch(c, self.normalization) for n, c in self.texture.canvases.items()}
-        return Editing(
-            self.teacher, pool, self.recipe, target=self.understood(self.settings.target),
-            remove=self.understood(self.settings.remove), loss=self.settings.loss, generator=self.generator,
-        )  # fmt: skip
 
-    def resolve(self, preferences: dict[str, Any]) -> Recipe:
-        """The numbers of this edit."""
-        return resolve_edit(self.settings, preferences)
+    def prepare(self) -> tuple[Sequence[PooledView], EditedTexture]:
+        """See ``grow.Product``; looks at what may change."""
+        session, texture = self._session, self._texture
+        overlap = max(canvas.overlap for canvas in texture.canvases.values())
+        if overlap > SHARED:
+            session.warn(sharing(overlap, session.settings, several_materials=session.several_materials))
+        pool, sources = [], []
+        for view in session.views(session.surface, _interest(texture, self._source)):
+            pool.append(view)
+            sources.append(source_in_view(view, texture))
+        self._sketches = {n: _sketch(c, session.normalization) for n, c in texture.canvases.items()}
+        return pool, EditedTexture(session.recipe, sources)
 
-    def words(self) -> str:
-        """Target and removed prompt."""
-        return f"{self.settings.target} {self.settings.remove}"
+    def words(self) -> Words:
+        """The target; the removed prompt is the negative, so Eq 10's coefficients become Eq 11's."""
+        session = self._session
+        return Words(session.understood(session.settings.target), session.understood(session.settings.remove))
 
-    def preview(self, synthesis: Synthesis) -> dict[int, np.ndarray]:
-        """By tile (S, S, 3) sRGB-encoded, the edit as it is now."""
-        return {number: self._sketched(synthesis, *sketch) for number, sketch in self._sketches.items()}
+    def preview(self, loop: Loop) -> dict[int, np.ndarray]:
+        """See ``grow.Product``, by tile."""
+        return {number: self._sketched(loop.shape.field, *sketch) for number, sketch in self._sketches.items()}
 
-    def _sketched(self, synthesis: Synthesis, atlas: Atlas, colors: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    def _sketched(
+        self, field: torch.nn.Module, atlas: Atlas, colors: np.ndarray, weight: np.ndarray
+    ) -> np.ndarray:
         flat, share = colors.reshape(-1, 3).copy(), weight.reshape(-1, 1)
-        for texel, transform in texel_means(synthesis.field, atlas):
+        for texel, transform in texel_means(field, atlas):
             index = texel.numpy()
-            moved = adjust(transform, torch.from_numpy(flat[index]), self.recipe.albedo).numpy()
+            moved = adjust(transform, torch.from_numpy(flat[index]), self._albedo).numpy()
             flat[index] += share[index] * (moved - flat[index])
         return flat.reshape(colors.shape)
 
-    def bake(self, synthesis: Synthesis) -> tuple[Path, dict[str, Any]]:
+    def bake(self, loop: Loop) -> tuple[Path, dict[str, Any]]:
         """Write the edited pixels; returns their path and their figures."""
-        assert isinstance(synthesis, Editing)
-        if synthesis.iteration < self.recipe.iterations and not self.control.stop:
-            self.warn(
-                f"The edit had settled after {synthesis.iteration} of {self.recipe.iterations} steps and ended early."
+        session, field = self._session, loop.shape.field
+        if loop.iteration < loop.iterations and not session.control.stop:
+            session.warn(
+                f"The edit had settled after {loop.iteration} of {loop.iterations} steps and ended early."
             )
         pixels, masks, fillings = {}, [], []
-        for number, canvas in self.texture.canvases.items():
+        for number, canvas in self._texture.canvases.items():
             atlas = canvas.atlas()
-            pixels[number], changed = bake_edit(synthesis, canvas, atlas, self.settings.margin)
+            pixels[number], changed = bake_edit(field, self._albedo, canvas, atlas, session.settings.margin)
             masks.append(changed)
             fillings.append(Filling.of(atlas))
-        save_edited(self.folder.edited, pixels)
+        save_edited(session.folder.edited, pixels)
         # Blender wrote it as it was, because its window waited.
-        self.source.save(self.folder.source, compressed=True)
-        said = self._figures(synthesis, pixels, fillings)
+        self._source.save(session.folder.source, compressed=True)
+        said = self._figures(field, pixels, fillings)
         said["edit"]["changed"] = _mean(masks)
-        return self.folder.edited, said
+        return session.folder.edited, said
 
-    def _figures(self, editing: Editing, pixels: dict[int, np.ndarray], fillings: list[Filling]) -> dict[str, Any]:
-        canvases = self.texture.canvases
+    def _figures(
+        self, field: torch.nn.Module, pixels: dict[int, np.ndarray], fillings: list[Filling]
+    ) -> dict[str, Any]:
+        canvases = self._texture.canvases
         meshes = {n: canvas.mesh for n, canvas in canvases.items()}
         after = {n: np.clip(replace(c.tile, pixels=pixels[n]).encoded(), 0, 1) for n, c in canvases.items()}
-        looks = [self._look(editing, canvases[n], after[n], *place) for n, *place in probes(meshes, self.normalization)]
+        places = probes(meshes, self._session.normalization)
+        looks = [self._look(field, canvases[n], after[n], *place) for n, *place in places]
         before, wanted, found = (np.concatenate(parts) for parts in zip(*looks, strict=True))
         difference = np.linalg.norm(srgb_to_lab(found) - srgb_to_lab(before), axis=1)
         free = _mean(canvas.weight > 0 for canvas in canvases.values())
         return {
             **figures(meshes, after, fillings, wanted, found),
-            "edit": {"way": way(self.settings), "free": free, "mean_delta_e": float(difference.mean())},
+            "edit": {"way": way(self._session.settings), "free": free, "mean_delta_e": float(difference.mean())},
         }
 
     def _look(
-        self, editing: Editing, canvas: Canvas, after: np.ndarray, points: torch.Tensor, uv: np.ndarray
+        self, field: torch.nn.Module, canvas: Canvas, after: np.ndarray, points: torch.Tensor, uv: np.ndarray
     ) -> tuple[np.ndarray, ...]:
         """Colours (P, 3) at points of a tile: before, as the field has them, and after."""
         before, weight = sample_bilinear(canvas.colors, uv), sample_bilinear(canvas.weight[..., None], uv)
         source = torch.from_numpy(before.astype(np.float32))
-        moved = adjust(evaluate(editing.field, points), source, self.recipe.albedo).numpy()
+        moved = adjust(evaluate(field, points), source, self._albedo).numpy()
         return before, before + weight * (moved - before), sample_bilinear(after, uv)
 
 

@@ -6,12 +6,14 @@ import os
 
 import torch
 
-from ...jobs.folder import JobFolder, read_json
-from ..serve.control import Control, JobFailure
+from ...jobs.folder import JobFolder
+from ..serve.control import Control
 from ..serve.process import Emit
-from .diagnosis import Diagnosis
-from .edit import EditRun
-from .texture import TextureRun
+from .diagnosis import diagnose
+from .edit import EditProduct
+from .grow import grow
+from .session import Session
+from .texture import TextureProduct
 
 
 def run_job(folder: JobFolder, control: Control, emit: Emit, resume: bool) -> None:
@@ -20,9 +22,10 @@ def run_job(folder: JobFolder, control: Control, emit: Emit, resume: bool) -> No
     Raises ``JobFailure`` with a sentence for the artist.
     """
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    try:
-        kind = read_json(folder.job).get("settings", {}).get("kind", "texture")
-    except ValueError as error:
-        raise JobFailure("input", str(error)) from error
-    run = {"edit": EditRun, "diagnosis": Diagnosis}.get(kind, TextureRun)
-    run(folder, control, emit).run(resume)
+    session = Session(folder, control, emit)
+    if session.settings.kind == "diagnosis":
+        diagnose(session)
+    elif session.settings.kind == "edit":
+        grow(session, EditProduct(session), resume=resume)
+    else:
+        grow(session, TextureProduct(session), resume=resume)

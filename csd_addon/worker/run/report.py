@@ -16,6 +16,8 @@ import numpy as np
 class Report:
     """See design, section 3. seconds: by phase, with "total". gradient_norms: name -> quartile means of the run.
 
+    method: which one ran, in words ("Sampling", "Distillation (CSD)").
+
     images: where materials have images of their own, for each its material, files, coverage, overlap and unseen share.
     unseen_map: the files beside the result that show in white what no view saw, where they were asked for.
     memory: in what pieces the steps were made, what that was estimated to take and what was free, MiB.
@@ -33,6 +35,7 @@ class Report:
     unseen: float
     peak_memory_mb: float
     gradient_norms: dict[str, list[float]]
+    method: str
     teacher: str
     conditions: list[str]
     device: str

@@ -1,4 +1,4 @@
-"""A diffusion model in diffusers layout behind the interface of ``score.Teacher``.
+"""A diffusion model in diffusers layout behind ``interface.Teacher``.
 
 Images are (B, 3, H, W) sRGB-encoded in [0, 1]; x is the model's latent, already scaled (pixels in [-1, 1] for a
 model without a VAE). Whatever the model predicts is converted to eps here and nowhere else:
@@ -22,19 +22,23 @@ import torch
 from ..serve.control import JobFailure
 from . import lora
 from .device import choose_noise_dtype
+from .interface import Conditioning
 from .loading import Networks, load_networks
 from .memory import Need, Plan
+
+# A warm worker sees many prompts; more embeddings than these are not kept from batch to batch.
+MOST_EMBEDDED = 256
 
 
 class DiffusionTeacher:
     """UNet2DConditionModel + CLIPTextModel + scheduler, with an optional VAE and optional ControlNets.
 
-    conditions: the names of the loaded ControlNets in the order in which ``predict_noise`` expects their images.
-    plan: in what pieces to work, None for everything at once. merged: what became of the LoRA, None without one.
+    conditions: the names of the loaded ControlNets. plan: in what pieces to work, None for everything at once.
+    notes: what became of the LoRA, if the artist should know.
     """
 
     plan: Plan | None = None
-    merged: lora.Merged | None = None
+    notes: Sequence[str] = ()
     _compiled = False
 
     def __init__(
@@ -48,7 +52,7 @@ class DiffusionTeacher:
         """
         networks = load_networks(folders, dtype, use)
         if lora_words:
-            self.merged = lora.merge(networks.unet, *lora.parse(lora_words))
+            self.notes = lora.merge(networks.unet, *lora.parse(lora_words)).notes()
         self._take(networks, Path(folders["root"]), device, dtype)
 
     @classmethod
@@ -71,6 +75,7 @@ class DiffusionTeacher:
                 # diffusers' own ``to`` warns that such a cast may be wrong, whatever the network.
                 torch.nn.Module.to(network, self.noise_dtype)
         self.conditions: tuple[str, ...] = tuple(networks.controlnets)
+        self._embedded: dict[str, torch.Tensor] = {}
 
     def _placed(self, network: Any) -> Any:
         """``network`` on the device; convolutions of GPUs prefer the channels last."""
@@ -100,7 +105,7 @@ class DiffusionTeacher:
                 net.compile()
 
     def need(
-        self, *, views: int, rows: int, resolution: int, supersample: int, field_parameters: int, fitted: int = 0
+        self, *, views: int, rows: int, resolution: int, supersample: int, field_parameters: int, fitted: int
     ) -> Need:
         """What a step of a run takes, from the sizes of the networks that are loaded."""
         widths = (getattr(self._vae.config, "block_out_channels", None) or (0,)) if self._vae is not None else (0,)
@@ -128,12 +133,21 @@ class DiffusionTeacher:
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
-        """(N, L, D) text embeddings; texts longer than the model's limit are cut."""
-        tokens = self.tokenizer(
-            list(texts), padding="max_length", truncation=True, max_length=self.tokenizer.model_max_length,
-            return_tensors="pt",
-        )  # fmt: skip
-        return self._text(tokens.input_ids.to(self._text.device)).last_hidden_state.to(self.device)
+        """(N, L, D) text embeddings; texts longer than the model's limit are cut.
+
+        Each text is embedded alone, and once: what it gives does not depend on what else was asked for.
+        """
+        if len(self._embedded) > MOST_EMBEDDED:
+            self._embedded.clear()
+        for text in texts:
+            if text not in self._embedded:
+                tokens = self.tokenizer(
+                    [text], padding="max_length", truncation=True, max_length=self.tokenizer.model_max_length,
+                    return_tensors="pt",
+                )  # fmt: skip
+                output = self._text(tokens.input_ids.to(self._text.device))
+                self._embedded[text] = output.last_hidden_state[0].to(self.device)
+        return torch.stack([self._embedded[text] for text in texts])
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) images in [0, 1] to (B, C, h, w) float32 x, differentiable.
@@ -155,28 +169,32 @@ class DiffusionTeacher:
 
     @torch.no_grad()
     def predict_noise(
-        self, x_t: torch.Tensor, t: torch.Tensor, prompts: torch.Tensor,
-        conditions: Sequence[torch.Tensor], scales: Sequence[float], *, shared_rows: int = 1,
-    ) -> torch.Tensor:  # fmt: skip
-        """See ``score.Teacher``. conditions: one (N, 3, S, S) image batch for each of ``self.conditions``."""
-        views = len(x_t) // shared_rows
-        piece = max(1, (self.plan.noise_batch if self.plan else len(x_t)) // shared_rows)
-        noise = torch.empty_like(x_t, dtype=torch.float32)
-        for first in torch.arange(views, device=x_t.device).split(piece):
-            index = torch.cat([first + row * views for row in range(shared_rows)])
-            x, abar = x_t[index], self.alphas_cumprod[t[index]]
-            # The first row's samples alone go through the ControlNets where the rows share their answer.
-            controlled = first if shared_rows > 1 else index
+        self, x_t: torch.Tensor, t: torch.Tensor, told: Conditioning, rows: Sequence[str]
+    ) -> dict[str, torch.Tensor]:
+        """See ``interface.Scorer``. Rows are stacked in front of the batch, and go through the networks in pieces."""
+        count, batch = len(rows), len(x_t)
+        # So many rows go through the networks side by side; the ControlNets see the first of them alone.
+        shared = count if told.share_control else 1
+        x, steps = x_t.repeat(count, *[1] * (x_t.dim() - 1)), t.repeat(count)
+        prompts = torch.cat([self.embed(told.prompts[row]) for row in rows])
+        images = [told.images[name].repeat(count, 1, 1, 1) for name in self.conditions]
+        scales = [told.scales[name] for name in self.conditions]
+        views = len(x) // shared
+        piece = max(1, (self.plan.noise_batch if self.plan else len(x)) // shared)
+        noise = torch.empty_like(x, dtype=torch.float32)
+        for first in torch.arange(views, device=x.device).split(piece):
+            index = torch.cat([first + row * views for row in range(shared)])
+            controlled = first if shared > 1 else index
             residuals = self._control(
-                x_t[controlled].to(self.noise_dtype), t[controlled], prompts[controlled].to(self.noise_dtype),
-                [image[controlled] for image in conditions], scales, repeat=shared_rows,
+                x[controlled].to(self.noise_dtype), steps[controlled], prompts[controlled].to(self.noise_dtype),
+                [image[controlled] for image in images], scales, repeat=shared,
             )  # fmt: skip
             output = self._unet(
-                x.to(self.noise_dtype), t[index], encoder_hidden_states=prompts[index].to(self.noise_dtype),
+                x[index].to(self.noise_dtype), steps[index], encoder_hidden_states=prompts[index].to(self.noise_dtype),
                 return_dict=False, **residuals,
             )[0]
-            noise[index] = to_noise(output.float(), x.float(), abar, self.prediction)
-        return noise
+            noise[index] = to_noise(output.float(), x[index].float(), self.alphas_cumprod[steps[index]], self.prediction)
+        return dict(zip(rows, noise.to(x_t.dtype).split(batch), strict=True))
 
     def _control(
         self, x: torch.Tensor, t: torch.Tensor, prompts: torch.Tensor,

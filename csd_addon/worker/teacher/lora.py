@@ -35,6 +35,15 @@ class Merged:
     foreign: int
     text: int
 
+    def notes(self) -> list[str]:
+        """What the artist should know of it."""
+        if not self.foreign and not self.text:
+            return []
+        return [
+            f"The LoRA changes {self.fitted} layers of the teacher; {self.foreign} that it does not have and "
+            f"{self.text} pieces for the text encoder are left out."
+        ]
+
 
 def parse(words: str) -> tuple[Path, float]:
     """``FILE`` or ``FILE:WEIGHT`` to path and weight; the weight is 1 without one.

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+from ...core.teacher_folder import read_related, read_vocabulary
 from ...core.words import unknown_words
-from .preferences import read_related, read_vocabulary
 
 
 def told_unknown(root: Path, teacher: str, prompt: str) -> str:
