@@ -109,12 +109,13 @@ def _layers(settings: JobSettings, preferences: Mapping[str, Any]) -> tuple[str,
     """The method, and all layers, the last one above all others."""
     below = list(_said(settings, preferences))
     method = _method(settings, [body for _, body in below])
-    layers = [Layer(METHOD_NAMES[method], METHODS[method]), Layer(f"preset {settings.preset}", PRESETS[settings.preset])]
+    preset = settings.preset
+    layers = [Layer(METHOD_NAMES[method], METHODS[method]), Layer(f"preset {preset}", PRESETS[preset])]
     if settings.kind == "edit":
         chosen = way(settings)
         layers += [
             Layer("edit", EDIT),
-            Layer(f"edit, preset {settings.preset}", {"run": {"iterations": ITERATIONS[settings.preset]}}),
+            Layer(f"edit, preset {preset}", {"run": {"iterations": ITERATIONS[preset]}}),
             Layer(f"edit, {chosen}", WAYS[chosen]),
         ]
     for source, body in _said(settings, preferences, method):

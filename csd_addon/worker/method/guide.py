@@ -152,7 +152,7 @@ def guide_for(
     teacher: Teacher, words: Words, recipe: Recipe, loss: str, source_images: Callable[[Batch], torch.Tensor] | None
 ) -> Guide:
     """The guide of a run. loss: "csd" or "sds", of distillation. source_images: of an edit, else None."""
-    if isinstance(recipe.mover, Distill) and loss == "csd" and isinstance(recipe.edit, Change) and recipe.edit.reference:
+    if loss == "csd" and isinstance(recipe.edit, Change) and recipe.edit.reference:
         assert source_images is not None
         return DeltaGuide(teacher, words, recipe, source_images)
     return ScoreGuide(teacher, words, recipe, coefficients_of(recipe, loss, has_negative=bool(words.negative)))

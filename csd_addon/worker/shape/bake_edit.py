@@ -16,8 +16,9 @@ def bake_edit(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The edited pixels (H, W, 4) of a tile, in the numbers of the source, and which texels (H, W) bool were changed.
 
-    field: of transforms (``field.residual``). albedo: see ``residual.adjust``. atlas: ``canvas.atlas()``. margin: in texels; 0 for ``margin_width``.
-    A texel's transform is the mean over its samples and is applied to its own colour, so the source's detail stays.
+    field: of transforms (``field.residual``). albedo: see ``residual.adjust``. atlas: ``canvas.atlas()``. margin: in
+    texels; 0 for ``margin_width``. A texel's transform is the mean over its samples and is applied to its own colour,
+    so the source's detail stays.
     """
     texels, colors = [], []
     for texel, transform in texel_means(field, atlas):

@@ -193,7 +193,8 @@ class DiffusionTeacher:
                 x[index].to(self.noise_dtype), steps[index], encoder_hidden_states=prompts[index].to(self.noise_dtype),
                 return_dict=False, **residuals,
             )[0]
-            noise[index] = to_noise(output.float(), x[index].float(), self.alphas_cumprod[steps[index]], self.prediction)
+            abar = self.alphas_cumprod[steps[index]]
+            noise[index] = to_noise(output.float(), x[index].float(), abar, self.prediction)
         return dict(zip(rows, noise.to(x_t.dtype).split(batch), strict=True))
 
     def _control(

@@ -1,7 +1,7 @@
 """Prompts with view words.
 
-Azimuth and elevation in degrees as in ``core.views``; the object's front looks towards the azimuth ``recipe.Views.front``.
-Only the text row gets view words; the negative prompt is the same for every view.
+Azimuth and elevation are in degrees as in ``core.views``; the object's front is seen from ``recipe.Views.front``. Only
+the text row gets view words; the negative prompt is the same for every view.
 """
 
 from __future__ import annotations
