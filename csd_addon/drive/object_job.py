@@ -33,7 +33,7 @@ from ..scene.pieces import Pieces, to_the_end
 from ..scene.preview import Preview, hide_previews, show_preview
 from ..scene.unwrap import put_layer, take_layer
 from .apply_result import Place, put_texture
-from .choose_teacher import settled
+from .choose_teacher import with_chosen_teacher
 from .prepare_job import Task, begin, write_job
 
 # Tests run the whole road without torch by setting this variable to "fake" (worker/serve/fake.py).
@@ -51,7 +51,7 @@ def prepare(obj: bpy.types.Object, settings: JobSettings, folder: JobFolder) -> 
     An object without usable UVs is unwrapped, and gets that layer together with the texture. Raises ``ValueError`` with
     one sentence on bad input, ``TeacherMissing`` if the teacher is not there.
     """
-    settings = settled(settings.validate())
+    settings = with_chosen_teacher(settings.validate())
     teacher = teacher_folders(settings.teacher)
     task, rest = begin(obj, settings, folder, _interpreter)
     to_the_end(rest)
@@ -68,7 +68,7 @@ def start(obj: bpy.types.Object, settings: JobSettings) -> tuple[Task, Job]:
     paths = Paths(default_base())
     folder = new_folder(paths.diagnoses if settings.kind == "diagnosis" else paths.jobs)
     try:
-        settings = settled(settings.validate())
+        settings = with_chosen_teacher(settings.validate())
         teacher = teacher_folders(settings.teacher)
         task, rest = begin(obj, settings, folder, _interpreter)
         # At once, or the history meets a folder without it.
