@@ -161,7 +161,7 @@ def _object(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """What a csd.json has under ``name``, {} without it. Raises ``ValueError`` if it is no object."""
     value = said.get(name, {})
     if not isinstance(value, dict):
-        raise ValueError(f"The teacher's csd.json has a {type(value).__name__} for '{name}', where an object belongs.")
+        raise ValueError(f"In the teacher's csd.json '{name}' is {value!r}; it must be an object with names.")
     return value
 
 

@@ -5,11 +5,11 @@ not moved stands for the very schedule that it was filled from, and a moved one 
 """
 
 import json
+from array import array
 from collections.abc import Mapping
 from typing import Any
 
 import bpy
-import numpy as np
 from bpy.props import BoolProperty, FloatProperty, FloatVectorProperty, StringProperty
 
 from ..core.recipe import KINDS, Recipe, at
@@ -149,11 +149,14 @@ def _shown(name: str, value: Any) -> Any:
 
 def _meant(group: bpy.types.PropertyGroup, name: str, filled: Any) -> Any:
     """The number behind the sliders: what they were filled from, as long as none was moved."""
-    sliders = getattr(group, name)
-    now = np.array(sliders, np.float32)
-    if filled is not None and np.array_equal(now, np.array(_shown(name, filled), np.float32)):
-        return filled
-    values = [round(float(value), 6) for value in np.atleast_1d(now)]
+    now = getattr(group, name)
+    sliders = list(now) if is_pair(name) else [now]
+    if filled is not None:
+        shown = _shown(name, filled)
+        # Blender's sliders hold 32 bits.
+        if sliders == list(array("f", shown if is_pair(name) else [shown])):
+            return filled
+    values = [round(value, 6) for value in sliders]
     if not is_pair(name):
         return values[0]
     start, end = (filled[0], filled[3]) if isinstance(filled, list) and filled[0] < filled[3] else (0.0, 1.0)

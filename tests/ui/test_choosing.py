@@ -6,7 +6,7 @@ import bpy
 import pytest
 
 from csd_addon.core.settings import JobSettings
-from csd_addon.drive.choose_teacher import with_chosen_teacher, teacher_of
+from csd_addon.drive.choose_teacher import teacher_of, with_chosen_teacher
 
 
 @pytest.mark.parametrize(

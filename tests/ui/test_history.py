@@ -98,12 +98,18 @@ def test_recall_brings_the_mode_and_own_values_back() -> None:
     scene.mode, scene.guidance.own_guidance, scene.guidance.own_views = "TEXTURE", False, False
     scene.guidance.w1 = 1.0
     assert bpy.ops.csd.recall_settings(run=name) == {"FINISHED"}
-    assert scene.mode == "EDIT" and guidance.expert(scene.guidance) == kept and scene.guidance.w1 == 2.5
+    assert scene.mode == "EDIT" and expert("edit") == kept and scene.guidance.w1 == 2.5
     first = past_runs.entries()[-1].folder.path.name
     assert bpy.ops.csd.recall_settings(run=first) == {"FINISHED"}
-    assert scene.mode == "TEXTURE" and guidance.expert(scene.guidance) == {}
+    assert scene.mode == "TEXTURE" and expert("texture") == {}
     assert guidance.recall(scene.guidance, {"w2": 0.5, "t_min": [0.0, 0.1, 0.2, 1.0], "levels": 8}) == {"levels"}
-    assert tuple(scene.guidance.w2) == (0.5, 0.5) and scene.guidance.t_min == pytest.approx(0.2)
+    assert tuple(scene.guidance.w2) == (0.5, 0.5) and tuple(scene.guidance.t_min) == pytest.approx((0.1, 0.2))
+    scene.method = "distill"
+    assert (expert("texture")["w2"], expert("texture")["t_min"]) == (0.5, [0.0, 0.1, 0.2, 1.0]), "as they were"
+
+
+def expert(kind: str) -> dict:
+    return dict(properties.read_settings(bpy.context.scene, kind).expert)
 
 
 def test_recalling_an_edit_leaves_the_size_of_new_textures_alone() -> None:

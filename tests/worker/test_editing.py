@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from csd_addon.worker.shape.editing import Editing, bake_edit, show_source
 
 from csd_addon.core.color import encode_srgb
 from csd_addon.core.mesh import MeshData, Normalization
@@ -20,7 +21,6 @@ from csd_addon.worker.look.views import sample_pool
 from csd_addon.worker.method import score
 from csd_addon.worker.serve.control import Control
 from csd_addon.worker.shape.canvas import Texture
-from csd_addon.worker.shape.editing import Editing, bake_edit, show_source
 from csd_addon.worker.teacher.gaussian import GaussianTeacher
 from tests import shapes
 

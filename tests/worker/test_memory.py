@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from csd_addon.worker.method.synthesis import Synthesis
 
 from csd_addon.jobs.folder import JobFolder
 from csd_addon.worker.method.pullback import Encoded, clip_pixels
-from csd_addon.worker.method.synthesis import Synthesis
 from csd_addon.worker.serve.control import JobFailure, is_out_of_memory
 from csd_addon.worker.serve.process import _as_message
 from csd_addon.worker.teacher import memory

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from csd_addon.worker.method.synthesis import Synthesis
 
 from csd_addon.core.mesh import Normalization
 from csd_addon.core.resolving import resolve
@@ -16,7 +17,6 @@ from csd_addon.core.views import View
 from csd_addon.jobs.folder import read_json
 from csd_addon.worker.look.surface import Surface
 from csd_addon.worker.look.views import sample_pool
-from csd_addon.worker.method.synthesis import Synthesis
 from csd_addon.worker.teacher.prompts import PromptCache, text_for, view_word
 from tests import shapes
 from tests.worker.test_synthesis import ImageTeacher

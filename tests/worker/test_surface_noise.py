@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from csd_addon.worker.method.synthesis import Synthesis
+from csd_addon.worker.teacher.preferences import read_preferences
 
 from csd_addon.core.mesh import Normalization
 from csd_addon.core.resolving import resolve
@@ -16,10 +18,8 @@ from csd_addon.worker.look.gbuffer import GBuffer, render_gbuffer
 from csd_addon.worker.look.surface import Surface
 from csd_addon.worker.look.views import sample_pool
 from csd_addon.worker.method.anchored_noise import SurfaceNoise
-from csd_addon.worker.method.synthesis import Synthesis
 from csd_addon.worker.serve.control import Control
 from csd_addon.worker.teacher.diffusion import DiffusionTeacher
-from csd_addon.worker.teacher.preferences import read_preferences
 from tests import shapes
 from tests.worker.test_bundled_teachers import TEACHERS
 from tests.worker.test_memory import SMALL, make_loop

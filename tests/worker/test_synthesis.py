@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from csd_addon.worker.method.synthesis import Synthesis
 
 from csd_addon.core.mesh import Normalization
 from csd_addon.core.recipe import Recipe, constant
@@ -14,7 +15,6 @@ from csd_addon.core.views import View
 from csd_addon.worker.look.compositing import composite
 from csd_addon.worker.look.surface import Surface
 from csd_addon.worker.look.views import PooledView, sample_pool
-from csd_addon.worker.method.synthesis import Synthesis
 from csd_addon.worker.serve.control import Control, JobFailure
 from csd_addon.worker.teacher.gaussian import GaussianTeacher
 from tests import shapes

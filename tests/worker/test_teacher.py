@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from csd_addon.worker.teacher.preferences import read_preferences
 from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -16,7 +17,6 @@ from csd_addon.worker.serve.control import JobFailure
 from csd_addon.worker.teacher import device
 from csd_addon.worker.teacher.device import choose_noise_dtype
 from csd_addon.worker.teacher.diffusion import DiffusionTeacher, to_noise
-from csd_addon.worker.teacher.preferences import read_preferences
 
 MINI_TOKENIZER = Path(__file__).parents[2] / "csd_addon" / "teachers" / "mini" / "tokenizer"
 CPU = torch.device("cpu")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from csd_addon.worker.method.synthesis import Synthesis
 
 from csd_addon.core.mesh import Normalization
 from csd_addon.core.recipe import PRESETS
 from csd_addon.worker.look.surface import Surface
 from csd_addon.worker.look.views import sample_pool
-from csd_addon.worker.method.synthesis import Synthesis
 from csd_addon.worker.teacher.device import peak_memory_mb
 from csd_addon.worker.teacher.diffusion import DiffusionTeacher
 from tests import shapes
