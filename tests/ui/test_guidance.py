@@ -36,8 +36,8 @@ def run_of(scene: bpy.types.PropertyGroup) -> tuple[Recipe, dict[str, Any]]:
 @pytest.mark.parametrize(
     "words",
     [TEXTURE, {**TEXTURE, "method_menu": "CSD"}, {**TEXTURE, "method_menu": "SDS"},
-     {**TEXTURE, "method_menu": "SAMPLE"}, {**TEXTURE, "teacher": "mini"}, {**TEXTURE, "negative": "plain gray"}, EDIT, {**EDIT, "strength": 0.5},
-     {**EDIT, "keep": "nothing"}, {**EDIT, "keep": "nothing", "strength": 0.3}],
+     {**TEXTURE, "method_menu": "SAMPLE"}, {**TEXTURE, "teacher": "mini"}, {**TEXTURE, "negative": "plain gray"},
+     EDIT, {**EDIT, "strength": 0.5}, {**EDIT, "keep": "nothing"}, {**EDIT, "keep": "nothing", "strength": 0.3}],
     ids=lambda words: " ".join(str(value) for value in words.values()),
 )  # fmt: skip
 def test_own_values_change_no_number(words: dict[str, Any], preset: str) -> None:
