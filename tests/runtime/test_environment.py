@@ -20,7 +20,7 @@ CHILD = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from csd_addon.runtime import environment
+from csd_addon.runtime.environment import venv
 from tests.runtime.conftest import toy_in
 
 def report(phase, detail, fraction):

@@ -221,8 +221,8 @@ import os, sys
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from csd_addon.runtime import environment
-from csd_addon.runtime.installer import Installer, Settings
+from csd_addon.runtime.environment import venv
+from csd_addon.runtime.environment.installer import Installer, Settings
 from tests.runtime.conftest import toy_in
 
 toy = toy_in(Path({base!r}))
