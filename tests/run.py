@@ -42,7 +42,7 @@ sys.path.insert(0, str(ROOT))
 from csd_addon.runtime import paths  # noqa: E402
 from csd_addon.runtime.environment import user_python, venv  # noqa: E402
 from csd_addon.runtime.environment.installer import choose_installer  # noqa: E402
-from csd_addon.runtime.environment.interpreter import Interpreter, clean_environment, probe, usable  # noqa: E402
+from csd_addon.runtime.environment.interpreter import Interpreter, clean_environment, find_interpreters, probe  # noqa: E402
 from csd_addon.runtime.errors import RuntimeMissing  # noqa: E402
 
 TIERS = {
@@ -155,7 +155,7 @@ def make(plan: venv.Plan) -> Path:
 
 
 def worker_python(home: paths.Paths) -> Path:
-    if python := user_python.named_python():
+    if python := user_python.find_user_python():
         user_python.check_worker_python(python)
         say(f"worker: {python}, named by CSD_WORKER_PYTHON")
         return python
@@ -231,7 +231,7 @@ class Suite:
             self.add(tier, pythons)
 
     def environments(self, tiers: list[str]) -> Iterator[tuple[str, Callable[[], Path]]]:
-        answered, _ = usable(Path(sys.executable))
+        answered, _ = find_interpreters(Path(sys.executable))
         if set(tiers) & {"worker", "scene", "blender", "gpu"}:
             yield "worker", lambda: worker_python(self.home)
         if set(tiers) & {"core", "blender"}:

@@ -134,7 +134,7 @@ def scratch_uv(folder: Path) -> Path:
 def main() -> None:
     lists = {target.file.stem: target for target in targets()}
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0].partition(":")[0] + ".")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"the lists to make (default: all): {', '.join(lists)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"a list to make (default: all): {', '.join(lists)}")
     names = parser.parse_args().names
     if unknown := [name for name in names if name not in lists]:
         parser.error(f"there is no list {', '.join(unknown)}; the lists are: {', '.join(lists)}")

@@ -24,7 +24,7 @@ from ..jobs.process import own_group, program_folder
 from ..protocol import PROTOCOL_VERSION
 from ..runtime.environment import installed, venv
 from ..runtime.environment.run_installer import Report
-from ..runtime.environment.user_python import check_worker_python, named_python
+from ..runtime.environment.user_python import check_worker_python, find_user_python
 from ..runtime.errors import RuntimeMissing
 from ..runtime.paths import Paths
 from .request import PREFIX, Request
@@ -38,7 +38,7 @@ _START = "import csd_addon.cli.headless as headless; headless.main()"
 
 def worker_python(paths: Paths, report: Report) -> Path:
     """The worker's interpreter, installed first if need be. Raises ``RuntimeMissing``."""
-    if named := named_python():
+    if named := find_user_python():
         check_worker_python(named)
         return named
     found = installed.find(paths, str(PROTOCOL_VERSION))

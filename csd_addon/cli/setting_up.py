@@ -17,7 +17,7 @@ from ..runtime.environment.interpreter import has_nvidia
 from ..runtime.environment.run_installer import Report
 from ..runtime.environment.user_python import check_worker_python
 from ..runtime.errors import RuntimeMissing
-from ..runtime.machine.doctor import examine, impersonal
+from ..runtime.machine.doctor import anonymize, examine
 from ..runtime.machine.resources import Finding
 from ..runtime.paths import Paths
 from . import session
@@ -142,4 +142,4 @@ def finding_lines(found: Finding, *, as_json: bool) -> str:
     if as_json:
         return json.dumps(asdict(found))
     mark = "ok     " if found.ok else "PROBLEM"
-    return impersonal(f"{mark} {found.name}: {found.sentence} {found.remedy}".rstrip())
+    return anonymize(f"{mark} {found.name}: {found.sentence} {found.remedy}".rstrip())

@@ -120,7 +120,7 @@ def _draw_consent(layout: bpy.types.UILayout, plan: venv.Plan) -> None:
     if plan.accelerator == "cuda":
         licences.append(("", translated("NVIDIA's own for the CUDA libraries")))
     size = translated("about {} GB to fetch, {} GB on the disk").format(
-        sizes.FETCHED_GB[plan.accelerator], sizes.INSTALLED_GB[plan.accelerator]
+        sizes.DOWNLOAD_GB[plan.accelerator], sizes.INSTALLED_GB[plan.accelerator]
     )
     built_for = next(name for identifier, name, _ in ACCELERATORS if identifier == plan.accelerator)
     rows = (

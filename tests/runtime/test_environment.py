@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from csd_addon.runtime.environment import venv
-from csd_addon.runtime.environment.user_python import check_worker_python, named_python
+from csd_addon.runtime.environment.user_python import check_worker_python, find_user_python
 from csd_addon.runtime.errors import RuntimeMissing
 
 from .conftest import Toy, build_wheel, lay_packages, pin, toy_in
@@ -124,12 +124,12 @@ def test_waiting_for_another_builder_ends(toy: Toy, tmp_path: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "check\n"
         with pytest.raises(RuntimeMissing, match="Another process is working on"):
-            venv.create(toy.plan, "1", patience=0.3)
+            venv.create(toy.plan, "1", timeout=0.3)
         with pytest.raises(RuntimeMissing, match="Another process is working on"):
             (toy.plan.directory).mkdir(parents=True, exist_ok=True)
             venv.remove(toy.plan)
         holder.kill()
-    assert answer(venv.create(toy.plan, "1", patience=5.0)) == "42"
+    assert answer(venv.create(toy.plan, "1", timeout=5.0)) == "42"
 
 
 def test_a_wheel_with_another_sum_is_refused_with_the_log(toy: Toy) -> None:
@@ -196,10 +196,10 @@ def test_a_base_with_spaces_and_other_scripts_works(tmp_path: Path, monkeypatch:
 
 
 def test_the_users_own_python_is_named_by_argument_or_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert named_python() is None
+    assert find_user_python() is None
     monkeypatch.setenv("CSD_WORKER_PYTHON", "/from/variable")
-    assert named_python() == Path("/from/variable")
-    assert named_python("/from/argument") == Path("/from/argument")
+    assert find_user_python() == Path("/from/variable")
+    assert find_user_python("/from/argument") == Path("/from/argument")
 
 
 def test_a_named_program_that_is_no_python_is_refused() -> None:

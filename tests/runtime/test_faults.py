@@ -286,5 +286,5 @@ SAID = {
 
 @pytest.mark.parametrize("said", SAID, ids=range(len(SAID)))
 def test_what_the_installers_say_becomes_one_sentence(said: str) -> None:
-    sentence = installer_errors.sentence(said.splitlines(keepends=True), 2)
+    sentence = installer_errors.explain(said.splitlines(keepends=True), 2)
     assert sentence.startswith(SAID[said]) and re.fullmatch(r"[^\n]*\.", sentence)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from ..errors import RuntimeMissing
-from ..file_lock import exclusive
+from ..file_lock import locked
 from .bundle import Bundle
 from .interpreter import PROBE_SECONDS, Interpreter, clean_environment
 
@@ -162,8 +162,10 @@ def unpack(wheel: Path, program: Path) -> None:
     """
     if hashlib.sha256(wheel.read_bytes()).hexdigest() not in UV_WHEELS.values():
         raise RuntimeMissing(f"{wheel} is damaged or was changed: reinstall the extension.")
-    program.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(program.with_suffix(".lock"), patience=UNPACK_SECONDS), zipfile.ZipFile(wheel) as archive:
+    # Beside the folder and not in it: removing the runtime deletes the whole folder.
+    lock = program.parent.with_suffix(".lock")
+    with locked(lock, timeout=UNPACK_SECONDS), zipfile.ZipFile(wheel) as archive:
+        program.parent.mkdir(parents=True, exist_ok=True)
         member = next(
             info for info in archive.infolist() if info.filename.endswith(f"/scripts/{program.name}")
         )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 # (what the installer says, cause and remedy)
-TROUBLES = (
+KNOWN_ERRORS = (
     (
         r"no space left|errno 28\b|os error 28\b|disk quota|file too large|errno 27\b|os error (27|112)\b",
         "The disk is full: make room, or choose another folder for the runtime, then repair it.",
@@ -50,10 +50,10 @@ TROUBLES = (
 )
 
 
-def sentence(lines: Sequence[str], exit_status: int) -> str:
+def explain(lines: Sequence[str], exit_status: int) -> str:
     """Return what went wrong and what to do, from the installer's own ``lines``."""
     said = "".join(lines)
-    for pattern, cause_and_remedy in TROUBLES:
+    for pattern, cause_and_remedy in KNOWN_ERRORS:
         if re.search(pattern, said, re.IGNORECASE):
             return cause_and_remedy
     return f"The environment could not be made: {_last_error(lines)} (exit status {exit_status})."

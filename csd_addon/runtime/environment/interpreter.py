@@ -15,7 +15,7 @@ from ..errors import RuntimeMissing
 SUPPORTED = ("3.11", "3.13")
 PROBE_SECONDS = 30
 # What a child must not inherit from the process that starts it: Blender sets some of these for itself.
-INHERITED = {
+NOT_INHERITED = {
     "PYTHONPATH",
     "PYTHONHOME",
     "PYTHONSTARTUP",
@@ -65,7 +65,7 @@ def clean_environment() -> dict[str, str]:
 
     ``PIP_*`` stays: proxies, certificates and wheel folders of the machine are the user's own choice.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in INHERITED}
+    kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 
 
@@ -112,7 +112,7 @@ def has_nvidia() -> bool:
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
-def on_this_machine() -> Iterator[Path]:
+def candidate_pythons() -> Iterator[Path]:
     """Yield executables that may be a supported Python: on PATH, then in pyenv's folder."""
     for version in SUPPORTED:
         if found := shutil.which(f"python{version}"):
@@ -130,11 +130,11 @@ def _pyenv_versions() -> Iterator[Path]:
             yield from sorted(Path(done.stdout.strip()).glob(f"versions/{version}.*/bin/python{version}"))
 
 
-def usable(first: Path) -> tuple[list[Interpreter], list[str]]:
+def find_interpreters(first: Path) -> tuple[list[Interpreter], list[str]]:
     """Return the interpreters that answer, ``first`` first, and a sentence for each that does not."""
     answered: dict[tuple[int, int], Interpreter] = {}
     refused = []
-    for executable in (first, *on_this_machine()):
+    for executable in (first, *candidate_pythons()):
         try:
             interpreter = probe(executable)
         except RuntimeMissing as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import RuntimeMissing
 from . import installer_errors
 from .compute import CHECK
-from .folder_growth import Scales
+from .folder_growth import FolderGrowth
 
 # (phase, detail, fraction done in [0, 1] or None where it is not known)
 Report = Callable[[str, str, float | None], None]
@@ -24,7 +24,7 @@ UNPACKED = 1.8
 NAMED = 3
 
 
-def quiet(phase: str, detail: str, fraction: float | None) -> None:
+def no_report(phase: str, detail: str, fraction: float | None) -> None:
     """Report nothing."""
 
 
@@ -61,7 +61,7 @@ class _Follower:
         # Megabytes: of what is announced and not here yet, and of all that was announced.
         self._coming: dict[str, float] = {}
         self._total = 0.0
-        self._scales: Scales | None = None
+        self._growth: FolderGrowth | None = None
         # The scales report from their own thread.
         self._lock = threading.Lock()
 
@@ -85,9 +85,9 @@ class _Follower:
         self._coming[name] = megabytes
         self._total += megabytes
         self._say(f"fetching {name}, {megabytes:.1f} MB")
-        if self._cache and self._scales is None:
-            self._scales = Scales(self._cache, self._weighed)
-            self._scales.start()
+        if self._cache and self._growth is None:
+            self._growth = FolderGrowth(self._cache, self._weighed)
+            self._growth.start()
 
     def _weighed(self, grown: float, speed: float) -> None:
         coming = dict(self._coming)  # the installer's next line may change it
@@ -99,9 +99,9 @@ class _Follower:
 
     def close(self) -> None:
         """Weigh no more."""
-        if self._scales:
-            self._scales.stop()
-            self._scales = None
+        if self._growth:
+            self._growth.stop()
+            self._growth = None
 
     def _say(self, what: str, fraction: float | None = None) -> None:
         with self._lock:
@@ -134,7 +134,7 @@ def run_step(
             child.kill()
             raise
     if child.returncode:
-        raise RuntimeMissing(installer_errors.sentence(lines, child.returncode), log)
+        raise RuntimeMissing(installer_errors.explain(lines, child.returncode), log)
     return "".join(lines)
 
 

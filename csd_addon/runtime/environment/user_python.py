@@ -17,7 +17,7 @@ WORKER_MODULES = ("torch", "diffusers", "transformers", "safetensors", "psutil")
 CHECK_SECONDS = 300
 
 
-def named_python(argument: str | None = None) -> Path | None:
+def find_user_python(argument: str | None = None) -> Path | None:
     """Return the interpreter named by ``argument``, by CSD_WORKER_PYTHON, or by the user's choice; else None."""
     named = argument or os.environ.get("CSD_WORKER_PYTHON") or choices.read(default_base()).python
     return Path(named).expanduser().absolute() if named else None

@@ -19,14 +19,14 @@ from typing import Literal
 
 from .. import folders
 from ..errors import RuntimeMissing
-from ..file_lock import exclusive
+from ..file_lock import locked
 from ..paths import Paths, bundled_wheels
 from . import compute, lockfile, sizes
 from .bundle import Bundle
 from .compute import Device
 from .installer import Installer, choose_installer
-from .interpreter import SUPPORTED, Interpreter, has_nvidia, usable
-from .run_installer import Report, quiet, run_installer, run_step
+from .interpreter import SUPPORTED, Interpreter, find_interpreters, has_nvidia
+from .run_installer import Report, no_report, run_installer, run_step
 from .user_python import WORKER_MODULES
 
 State = Literal["ready", "missing", "stale", "broken", "busy"]
@@ -36,7 +36,7 @@ MARKER = "csd-environment.json"
 CHECKED = "csd-checked.json"
 BLENDER_MODULES = ("bpy",)
 # Blender as a module takes 1.0 GB; the rest is room for what pip keeps aside meanwhile.
-BLENDER_DISK_GB = 3.0
+BLENDER_REQUIRED_GB = 3.0
 # Windows' 260 characters less the longest file below site-packages (a licence text of torch's).
 LONGEST_PACKAGE_PATH = 174
 WAIT_SECONDS = 3600.0
@@ -94,7 +94,7 @@ def _plan(
     accelerator: str = lockfile.AUTO,
     bundle: Bundle | None = None,
 ) -> Plan:
-    answered, refused = usable(interpreter or Path(sys.executable))
+    answered, refused = find_interpreters(interpreter or Path(sys.executable))
     installers = {
         found: choose_installer(found, wheels=bundled_wheels(), cache=paths.cache, bundle=bundle)
         for found in answered
@@ -122,7 +122,7 @@ def _plan(
         log=paths.logs / f"install-{name}.log",
         installer=installers[choice.interpreter],
         modules=modules,
-        disk_gb=sizes.DISK_GB.get(choice.accelerator, BLENDER_DISK_GB),
+        disk_gb=sizes.REQUIRED_GB.get(choice.accelerator, BLENDER_REQUIRED_GB),
         accelerator=choice.accelerator,
     )
 
@@ -188,12 +188,12 @@ def _marker(digest: str, stamp: str) -> dict[str, str]:
 
 
 def create(
-    plan: Plan, stamp: str, *, report: Report = quiet, patience: float = WAIT_SECONDS, again: bool = False
+    plan: Plan, stamp: str, *, report: Report = no_report, timeout: float = WAIT_SECONDS, again: bool = False
 ) -> Path:
     """Make the environment unless it is ready, and return its interpreter.
 
     ``report(phase, detail, fraction)`` is told of every step; an exception it raises ends the installer.
-    ``patience`` is for how many seconds to wait for another process that is building the same one. ``again`` makes it
+    ``timeout`` is for how many seconds to wait for another process that is building the same one. ``again`` makes it
     anew even when it seems ready.
     Raises RuntimeMissing when it cannot be made; what was begun is then found "broken" and made anew.
     """
@@ -202,7 +202,7 @@ def create(
     def waiting() -> None:
         report("wait", "another process is installing it; waiting for that", None)
 
-    with exclusive(plan.directory.with_suffix(".lock"), patience=patience, waiting=waiting):
+    with locked(plan.directory.with_suffix(".lock"), timeout=timeout, on_wait=waiting):
         if again or state(plan, stamp) != "ready":
             _build(plan, stamp, report)
     report("ready", str(plan.directory), 1.0)
@@ -292,6 +292,6 @@ def write_marker(plan: Plan, stamp: str) -> None:
 def remove(plan: Plan) -> None:
     """Delete the environment and its log. Raises RuntimeMissing when a file in it is in use."""
     if plan.directory.exists():
-        with exclusive(plan.directory.with_suffix(".lock"), patience=0.0):
+        with locked(plan.directory.with_suffix(".lock"), timeout=0.0):
             folders.delete(plan.directory, first=MARKER)
     plan.log.unlink(missing_ok=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ..errors import RuntimeMissing
 from . import bundle, lockfile, sizes
-from .run_installer import Report, quiet, run_installer, run_step
+from .run_installer import Report, no_report, run_installer, run_step
 from .venv import Plan, interpreter_in
 
 
-def write(plan: Plan, folder: Path, *, report: Report = quiet) -> bundle.Bundle:
+def write(plan: Plan, folder: Path, *, report: Report = no_report) -> bundle.Bundle:
     """Fetch what ``plan`` installs into ``folder``, for this kind of machine.
 
     Raises RuntimeMissing when something can't be fetched; what has come stays, and the next call goes on from there.
@@ -44,6 +44,6 @@ def write(plan: Plan, folder: Path, *, report: Report = quiet) -> bundle.Bundle:
 
 
 def _check_disk(plan: Plan, folder: Path) -> None:
-    free, needed = shutil.disk_usage(folder).free / 1e9, sizes.BUNDLE_GB[plan.accelerator or "cpu"]
+    free, needed = shutil.disk_usage(folder).free / 1e9, sizes.BUNDLE_REQUIRED_GB[plan.accelerator or "cpu"]
     if free < needed:
         raise RuntimeMissing(f"{folder} has {free:.1f} GB free and the bundle needs {needed:g} GB: make room.")

@@ -13,12 +13,12 @@ from .. import choices
 from ..environment import installed, lockfile
 from ..environment.compute import Device
 from ..environment.installed import Installed
-from ..environment.user_python import check_worker_python, named_python
+from ..environment.user_python import check_worker_python, find_user_python
 from ..errors import RuntimeMissing, TeacherMissing
 from ..paths import Paths
-from ..teachers import local
+from ..teachers import downloaded
 from ..teachers.catalogue import BUNDLED, find_teacher
-from ..teachers.remote import OFFERS
+from ..teachers.remote import REMOTE_TEACHERS
 from .resources import Finding, examine_machine
 
 INSTALL = "Install the runtime in the add-on's preferences, or run 'python3 -m csd_addon runtime install'."
@@ -38,7 +38,7 @@ def examine(paths: Paths, stamp: str, *, teacher: str = "") -> list[Finding]:
     ``teacher``: one more than the bundled and the downloaded ones, as a name or a folder.
     """
     found = [_own_interpreter(), *_choices(paths)]
-    named = named_python()
+    named = find_user_python()
     found += _named(named) if named else _private(installed.find(paths, stamp), installed.log(paths))
     found += examine_machine(paths)
     found += _teachers(paths, [*BUNDLED, *filter(None, [teacher])])
@@ -133,15 +133,15 @@ def _teachers(paths: Paths, names: list[str]) -> Iterator[Finding]:
             yield Finding(f"teacher {name}", False, str(error), remedy)
         else:
             yield Finding(f"teacher {name}", True, f"The teacher {name} lies in {folder}, complete.")
-    for offer in OFFERS:
-        found = local.state(offer, paths)
+    for teacher in REMOTE_TEACHERS:
+        found = downloaded.state(teacher, paths)
         if found.status == "begun":
-            sentence = f"The download of {offer.title} into {found.folder} is not complete."
-            remedy = f"Continue it in the add-on's preferences, or run 'teacher download {offer.identifier}'."
-            yield Finding(f"teacher {offer.identifier}", False, sentence, remedy)
+            sentence = f"The download of {teacher.title} into {found.folder} is not complete."
+            remedy = f"Continue it in the add-on's preferences, or run 'teacher download {teacher.identifier}'."
+            yield Finding(f"teacher {teacher.identifier}", False, sentence, remedy)
         elif found.status == "ready":
-            sentence = f"{offer.title} lies in {found.folder}; 'teacher verify' reads it and compares its sums."
-            yield Finding(f"teacher {offer.identifier}", True, sentence)
+            sentence = f"{teacher.title} lies in {found.folder}; 'teacher verify' reads it and compares its sums."
+            yield Finding(f"teacher {teacher.identifier}", True, sentence)
 
 
 def _remove_empty(paths: Paths) -> None:
@@ -152,7 +152,7 @@ def _remove_empty(paths: Paths) -> None:
             folder.rmdir()
 
 
-def impersonal(text: str) -> str:
+def anonymize(text: str) -> str:
     """Return ``text`` without the home folder and the user's name in paths: it will be pasted into a forum."""
     text = text.replace(str(Path.home()), "~")
     name = re.escape(getpass.getuser())
