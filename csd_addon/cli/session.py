@@ -22,7 +22,7 @@ from typing import Any
 from ..jobs.folder import write_json
 from ..jobs.process import own_group, program_folder
 from ..protocol import PROTOCOL_VERSION
-from ..runtime.environment import installed, venv
+from ..runtime.environment import installed, planning, venv
 from ..runtime.environment.run_installer import Report
 from ..runtime.environment.user_python import check_worker_python, find_user_python
 from ..runtime.errors import RuntimeMissing
@@ -44,7 +44,7 @@ def worker_python(paths: Paths, report: Report) -> Path:
     found = installed.find(paths, str(PROTOCOL_VERSION))
     if found and found.state == "ready":
         return found.python
-    return venv.create(venv.plan_worker(paths), str(PROTOCOL_VERSION), report=report)
+    return venv.create(planning.plan_worker(paths), str(PROTOCOL_VERSION), report=report)
 
 
 def blender_command(paths: Paths, report: Report) -> list[str]:
@@ -58,7 +58,7 @@ def blender_command(paths: Paths, report: Report) -> list[str]:
             program, "--background", "--factory-startup", "--python-exit-code", "1",
             "--python-use-system-env", "--python-expr", _START, "--",
         ]  # fmt: skip
-    python = venv.create(venv.plan_blender(paths), str(PROTOCOL_VERSION), report=report)
+    python = venv.create(planning.plan_blender(paths), str(PROTOCOL_VERSION), report=report)
     return [str(python), "-m", "csd_addon.cli.headless"]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..jobs.history import list_runs
 from ..protocol import PROTOCOL_VERSION
 from ..runtime import choices, folders
-from ..runtime.environment import bundle, installed, lockfile, venv, write_bundle
+from ..runtime.environment import bundle, installed, lockfile, planning, venv, write_bundle
 from ..runtime.environment.interpreter import has_nvidia
 from ..runtime.environment.run_installer import Report
 from ..runtime.environment.user_python import check_worker_python
@@ -60,7 +60,7 @@ def _install(words: argparse.Namespace, paths: Paths, report: Report) -> str:
     if words.accelerator == "cuda" and not (has_nvidia() or is_so_already):
         raise RuntimeMissing("No NVIDIA driver is here: install the card's driver first, or leave the choice to auto.")
     offline = bundle.read(words.bundle.expanduser().absolute()) if words.bundle else None
-    plan = venv.plan_worker(paths, accelerator=accelerator, bundle=offline)
+    plan = planning.plan_worker(paths, accelerator=accelerator, bundle=offline)
     python = venv.create(plan, STAMP, report=report, again=words.action == "repair")
     installed.remove_others(paths, plan.directory)
     now = installed.find(paths, STAMP)
@@ -72,7 +72,7 @@ def _bundle(words: argparse.Namespace, paths: Paths, report: Report) -> str:
     if not words.output:
         raise ValueError("Say where the bundle is to lie: runtime bundle --output DIR.")
     folder = words.output.expanduser().absolute()
-    made = write_bundle.write(venv.plan_worker(paths, accelerator=words.accelerator), folder, report=report)
+    made = write_bundle.write(planning.plan_worker(paths, accelerator=words.accelerator), folder, report=report)
     gigabytes = folders.size(folder) / 1e9
     return (
         f"The bundle for {made.list_name.removeprefix('worker-')} is in {folder} ({gigabytes:.2f} GB). On the other "

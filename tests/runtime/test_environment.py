@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime.environment import venv
+from csd_addon.runtime.environment import planning, venv
 from csd_addon.runtime.environment.user_python import check_worker_python, find_user_python
 from csd_addon.runtime.errors import RuntimeMissing
+from csd_addon.runtime.paths import Paths
 
 from .conftest import Toy, build_wheel, lay_packages, pin, toy_in
 
@@ -209,7 +210,7 @@ def test_a_named_program_that_is_no_python_is_refused() -> None:
 
 def test_the_workers_plan_fits_this_machine(tmp_path: Path) -> None:
     """Where this machine has a fitting Python (as any that runs the tests has), a plan names real files."""
-    plan = venv.plan_worker(venv.Paths(tmp_path))
+    plan = planning.plan_worker(Paths(tmp_path))
     assert plan.locks[0].is_file() and plan.name.startswith("worker-")
     assert plan.directory.parent == tmp_path / "env"
     assert venv.state(plan, "1") == "missing"
@@ -219,11 +220,11 @@ def test_the_workers_plan_fits_this_machine(tmp_path: Path) -> None:
 def test_no_fitting_python_lists_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeMissing, match="No Python here fits .*install Python 3.11 or 3.13") as caught:
-        venv.plan_worker(venv.Paths(tmp_path), interpreter=tmp_path / "python9")
+        planning.plan_worker(Paths(tmp_path), interpreter=tmp_path / "python9")
     assert "python9 does not run" in str(caught.value)
 
 
 def test_an_accelerator_that_no_registry_has_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(RuntimeMissing, match="The registry has no torch for 'mps' on .*: choose Automatic") as caught:
-        venv.plan_worker(venv.Paths(tmp_path), accelerator="mps")
+        planning.plan_worker(Paths(tmp_path), accelerator="mps")
     assert "install Python" not in str(caught.value)

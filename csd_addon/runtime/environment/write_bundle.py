@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..errors import RuntimeMissing
 from . import bundle, lockfile, sizes
+from .planning import Plan
 from .run_installer import Report, no_report, run_installer, run_step
-from .venv import Plan, interpreter_in
+from .venv import interpreter_in
 
 
 def write(plan: Plan, folder: Path, *, report: Report = no_report) -> bundle.Bundle:
