@@ -53,7 +53,7 @@ def test_a_ready_environment_is_found_ready(tmp_path: Path) -> None:
     assert not broken.ok and "was interrupted" in broken.sentence and "runtime repair" in broken.remedy
 
 
-def test_packages_that_drifted_are_named(tmp_path: Path) -> None:
+def test_packages_that_changed_are_named(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     directory = lay_runtime(paths)
     (packages,) = directory.glob("[Ll]ib*/**/site-packages")

@@ -1,4 +1,4 @@
-"""A Python that the user names for the worker: nothing is installed into it, it is only asked."""
+"""A Python of the user's own for the worker. Nothing is installed into it; it is only checked."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ CHECK_SECONDS = 300
 
 
 def find_user_python(argument: str | None = None) -> Path | None:
-    """Return the interpreter named by ``argument``, by CSD_WORKER_PYTHON, or by the user's choice; else None."""
+    """Return the interpreter that the user named for the worker, or None.
+
+    ``argument`` goes before the variable CSD_WORKER_PYTHON, and that before `choices`. The path may not exist.
+    """
     named = argument or os.environ.get("CSD_WORKER_PYTHON") or choices.read(default_base()).python
     return Path(named).expanduser().absolute() if named else None
 
 
 def check_worker_python(python: Path) -> Device:
-    """Import the worker's libraries in ``python``, as it is, and return the device that it computes on.
+    """Import the worker's libraries in ``python`` and return the device that its torch computes on.
 
     Raises RuntimeMissing when it does not run, is older than 3.11, lacks a library, or can't multiply two matrices.
     """

@@ -1,4 +1,4 @@
-"""Fetching an offline bundle: pip downloads every wheel of a plan's list, checked against its sums."""
+"""Writing an offline bundle: pip downloads every wheel of a plan's list and checks it against the sums in the list."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .venv import interpreter_in
 
 
 def write(plan: Plan, folder: Path, *, report: Report = no_report) -> bundle.Bundle:
-    """Fetch what ``plan`` installs into ``folder``, for this kind of machine.
+    """Download into ``folder`` what ``plan`` installs, for this kind of machine.
 
-    Raises RuntimeMissing when something can't be fetched; what has come stays, and the next call goes on from there.
+    Raises RuntimeMissing when something can't be downloaded. What has come stays, and the next call continues there.
     """
     (folder / "wheels").mkdir(parents=True, exist_ok=True)
     (folder / bundle.FILE).unlink(missing_ok=True)
@@ -24,7 +24,7 @@ def write(plan: Plan, folder: Path, *, report: Report = no_report) -> bundle.Bun
     (lock,) = plan.locks
     log = folder / "bundle.log"
     with tempfile.TemporaryDirectory() as scratch:
-        # Of its own: an interpreter that uv or a distribution set up may have no pip.
+        # An environment of its own, because an interpreter that uv or a distribution set up may have no pip.
         command = [str(plan.interpreter.executable), "-m", "venv", str(Path(scratch) / "pip")]
         report("make", "pip", 0.02)
         run_step(command, log=log, environment=plan.installer.environment())

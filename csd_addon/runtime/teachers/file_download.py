@@ -1,8 +1,8 @@
-"""One file from the web to the disk: resumable, checked, never trusted.
+"""Downloads one file: resumable, checked, never trusted.
 
-The bytes go to ``NAME.part``, which a broken, cancelled or killed download leaves behind and the next one continues
-(HTTP Range). Only a file with the right length and sum gets its name. Addresses are tried in turn. The system's
-proxy settings hold (``urllib``). A redirect may lead to https alone, from http also to http.
+The bytes go to ``NAME.part``. A broken, cancelled or killed download leaves that file, and the next one continues it
+(HTTP Range). Only a file with the right length and sum gets its name. The URLs are tried in turn. The system's proxy
+settings are used (``urllib``). A redirect may lead to https; from http it may also lead to http.
 """
 
 from __future__ import annotations
@@ -44,11 +44,14 @@ OnBytes = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class FileRequest:
-    """What is to be fetched. size: its length if it is known. limit: the most bytes that may come."""
+    """A file to download."""
 
     target: Path
+    # URLs, in the order of trying.
     addresses: Sequence[str]
+    # The most bytes that are accepted.
     limit: int
+    # Its length in bytes, if it is known.
     size: int | None = None
     sha256: str | None = None
 
@@ -57,7 +60,7 @@ class FileRequest:
         return self.target.with_name(self.target.name + ".part")
 
 
-class _Broken(Exception):
+class _ConnectionBroken(Exception):
     """The connection ended or stalled; trying again may help."""
 
 
@@ -66,16 +69,16 @@ class _Refused(Exception):
 
 
 def fetch(request: FileRequest, on_bytes: OnBytes) -> str:
-    """Download the file and return its sha256. ``on_bytes`` is called for every piece.
+    """Download the file and return its sha256 in hexadecimal. ``on_bytes`` is called for every piece.
 
-    Raises DownloadFailed with one sentence that names what each address did; what has come stays in ``NAME.part``.
+    Raises DownloadFailed with one sentence that says what each server did. What has come stays in ``NAME.part``.
     """
     request.target.parent.mkdir(parents=True, exist_ok=True)
     problems = []
     for address in request.addresses:
         try:
             return _from_address(request, address, on_bytes)
-        except (_Broken, _Refused) as error:
+        except (_ConnectionBroken, _Refused) as error:
             problems.append(f"{urlsplit(address).hostname} {error}")
     raise DownloadFailed(f"{request.target.name} could not be downloaded: {'; '.join(problems)}.")
 
@@ -104,7 +107,7 @@ def sha256_of(file: Path, on_bytes: Callable[[int], None] | None = None) -> str:
 
 
 def find_damage(file: Path, name: str) -> str:
-    """What is wrong with the structure of ``file`` that is called ``name``, "" if nothing."""
+    """Return what is wrong with the structure of ``file``, "" if nothing. ``name`` tells what it should be."""
     if name.endswith(".safetensors"):
         with file.open("rb") as stream:
             return _header_damage(stream, file.stat().st_size)
@@ -136,7 +139,7 @@ def _from_address(request: FileRequest, address: str, on_bytes: OnBytes) -> str:
         try:
             announced = _receive(request, address, on_bytes)
             return _accept(request, announced)
-        except _Broken:
+        except _ConnectionBroken:
             if attempt == ATTEMPTS - 1:
                 raise
             time.sleep(PAUSE_SECONDS * 2**attempt)
@@ -169,7 +172,7 @@ def _receive(request: FileRequest, address: str, on_bytes: OnBytes) -> str | Non
                 f"{request.part} can't be written ({error.strerror}): make room on its disk, allow writing there, or "
                 "choose another folder."
             ) from error
-        raise _Broken(f"did not answer or broke off ({_reason(error)})") from error
+        raise _ConnectionBroken(f"did not answer or broke off ({_reason(error)})") from error
 
 
 def _require_complete(error: urllib.error.HTTPError, request: FileRequest, have: int) -> None:
@@ -178,9 +181,9 @@ def _require_complete(error: urllib.error.HTTPError, request: FileRequest, have:
         if _total(error.headers.get("Content-Range", "")) == have:
             return
         request.part.unlink()
-        raise _Broken("could not continue the file") from error
+        raise _ConnectionBroken("could not continue the file") from error
     sentence = f"answered {error.code} {error.reason}"
-    raise (_Broken if error.code >= 500 or error.code == 429 else _Refused)(sentence) from error
+    raise (_ConnectionBroken if error.code >= 500 or error.code == 429 else _Refused)(sentence) from error
 
 
 def _extent(response: Any, have: int, request: FileRequest) -> tuple[int, int | None]:
@@ -189,7 +192,7 @@ def _extent(response: Any, have: int, request: FileRequest) -> tuple[int, int | 
         match = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if not match or int(match[1]) != have:
             request.part.unlink()
-            raise _Broken("sent another part of the file than asked for")
+            raise _ConnectionBroken("sent another part of the file than asked for")
         start, length = have, None if match[2] == "*" else int(match[2])
     else:
         said = response.headers.get("Content-Length")
@@ -222,10 +225,10 @@ def _copy(response: Any, request: FileRequest, start: int, length: int | None, o
             now = time.monotonic()
             if now - then > STALL_SECONDS:
                 if done - since < STALL_BYTES:
-                    raise _Broken(f"stalled at {done} bytes")
+                    raise _ConnectionBroken(f"stalled at {done} bytes")
                 since, then = done, now
     if whole is not None and done < whole:
-        raise _Broken(f"broke off at {done} of {whole} bytes")
+        raise _ConnectionBroken(f"broke off at {done} of {whole} bytes")
 
 
 def _accept(request: FileRequest, announced: str | None) -> str:
