@@ -1,7 +1,7 @@
 """Starts Blender without a window for one request, relays its messages, and passes Ctrl-C on as a cancel.
 
-Blender is, in this order: the program that ``CSD_BLENDER`` names, a ``blender`` on PATH that is 4.5 or newer, the
-bpy wheel in an environment of our own.
+Blender is the first of these that is there: the program in ``CSD_BLENDER``; a ``blender`` on PATH that is 4.5 or newer;
+the bpy wheel in an environment of our own.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _START = "import csd_addon.cli.headless as headless; headless.main()"
 
 
 def worker_python(paths: Paths, report: Report) -> Path:
-    """The worker's interpreter, installed first if need be. Raises ``RuntimeMissing``."""
+    """Return the worker's interpreter; install it first where it is missing. Raises ``RuntimeMissing``."""
     if named := find_user_python():
         check_worker_python(named)
         return named
@@ -48,7 +48,7 @@ def worker_python(paths: Paths, report: Report) -> Path:
 
 
 def blender_command(paths: Paths, report: Report) -> list[str]:
-    """The command that runs ``headless.main`` inside Blender; append the request's path.
+    """Return the command that runs ``headless.main`` inside Blender. Append the path of the request.
 
     Raises ``RuntimeMissing`` if there is no Blender and the wheel can't be installed.
     """
@@ -63,7 +63,7 @@ def blender_command(paths: Paths, report: Report) -> list[str]:
 
 
 def find_blender() -> str | None:
-    """A Blender program that is new enough, or None. Raises ``RuntimeMissing`` if ``CSD_BLENDER`` is no such one."""
+    """Return a Blender program that is new enough, or None. Raises ``RuntimeMissing`` if ``CSD_BLENDER`` is none."""
     named = os.environ.get("CSD_BLENDER")
     program = named or shutil.which("blender")
     if not program:
@@ -103,7 +103,7 @@ def run(
 
 
 def _environment(python: Path, scratch: Path) -> dict[str, str]:
-    """Blender sees our package, the worker's interpreter, and an empty user profile."""
+    """Return variables that give Blender our package, the worker's interpreter and an empty user profile."""
     profile = scratch / "profile"
     profile.mkdir()
     return {
@@ -113,7 +113,7 @@ def _environment(python: Path, scratch: Path) -> dict[str, str]:
 
 
 def _relay(child: subprocess.Popen[str], on_message: Callable[[dict[str, Any]], None]) -> int:
-    """Pass messages on until Blender ends; its other lines are shown only if it fails without a message."""
+    """Pass messages on until Blender ends. Its other lines are shown only if it fails without a message."""
     chatter: list[str] = []
     failed = False
     assert child.stdout
@@ -140,7 +140,7 @@ def _how_it_ended(code: int, chatter: list[str]) -> str:
 
 
 def _cancel(child: subprocess.Popen[str]) -> None:
-    """Ask politely; closing stdin says the same should the word get lost. A second Ctrl-C changes nothing."""
+    """Ask Blender to end and wait for it. Closing stdin has the same meaning. A second Ctrl-C changes nothing."""
     assert child.stdin
     with contextlib.suppress(OSError, KeyboardInterrupt):
         child.stdin.write("cancel\n")

@@ -18,7 +18,7 @@ Say = Callable[[str], None]
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
-    """The words after ``teacher``."""
+    """Add the arguments of ``teacher`` to ``parser``."""
     parser.add_argument("action", choices=("list", "download", "verify", "remove"))
     parser.add_argument("identifier", nargs="?", default="", metavar="ID", help="which one, e.g. sd15")
     parser.add_argument("--accept-licence", action="store_true", help="you agree to the licences that are printed")
@@ -26,9 +26,10 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def run(words: argparse.Namespace, paths: Paths, message: Message, say: Say) -> int:
-    """Carry out one action; returns the exit code. message: for JSON readers. say: a line for a person.
+    """Carry out one action and return the exit code.
 
-    Raises ValueError on wrong words, TeacherMissing or DownloadFailed with a sentence.
+    ``message`` gets what a program reads, ``say`` the lines for a person.
+    Raises ValueError on wrong arguments; TeacherMissing, DownloadFailed or RuntimeMissing with a sentence.
     """
     if words.action == "list":
         return _list(paths, message, say)
@@ -65,7 +66,7 @@ def _tell_teacher(message: Message, say: Say, name: str, status: str, size: int,
 
 
 def consent(teacher: RemoteTeacher, paths: Paths) -> list[str]:
-    """What the person agrees to, line by line: what, from whom, how large, under which licence, to which folder."""
+    """Return the lines that the user agrees to: what, from whom, how large, under which licence, to which folder."""
     found = downloaded.state(teacher, paths)
     rest = max(teacher.size - found.done, 0)
     lines = [f"{teacher.title}", f"From: {'; '.join(teacher.publishers)}"]
@@ -91,7 +92,7 @@ def _download(teacher: RemoteTeacher, words: argparse.Namespace, paths: Paths, m
 
 
 def _agreed() -> bool:
-    """Ask on a terminal; without one the answer is no."""
+    """Ask on the terminal. Without one, the answer is no."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     print("Download this and agree to the licences? [y/n] ", end="", file=sys.stderr, flush=True)
@@ -101,12 +102,12 @@ def _agreed() -> bool:
 def _as_message(news: downloaded.Progress) -> dict[str, Any]:
     return {
         "type": "download", "file": news.file, "done": news.done, "total": news.total,
-        "bytes_per_second": round(news.speed), "detail": progress_words(news),
+        "bytes_per_second": round(news.speed), "detail": format_progress(news),
     }  # fmt: skip
 
 
-def progress_words(news: downloaded.Progress) -> str:
-    """The state of a download in one line."""
+def format_progress(news: downloaded.Progress) -> str:
+    """Return the progress of a download in one line."""
     return f"{format_size(news.done)} of {format_size(news.total)}, {format_size(round(news.speed))}/s, {news.file}"
 
 
