@@ -24,7 +24,7 @@ from ..jobs.process import WorkerProcess, program_folder, worker_command
 from ..jobs.state import JobState
 from ..protocol import PROTOCOL_VERSION
 from ..runtime.environment import installed
-from ..runtime.environment.user_python import named_python
+from ..runtime.environment.user_python import find_user_python
 from ..runtime.errors import RuntimeMissing, TeacherMissing
 from ..runtime.paths import Paths, default_base
 from ..runtime.teachers import catalogue
@@ -179,7 +179,7 @@ def worker_python() -> Path:
 
     Raises ``RuntimeMissing`` with a sentence that says how to install it.
     """
-    if named := named_python():
+    if named := find_user_python():
         return named
     found = installed.find(Paths(default_base()), str(PROTOCOL_VERSION))
     if found is None:

@@ -6,7 +6,7 @@ import bpy
 from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
-from ..runtime.environment import lockfile, sizes, venv
+from ..runtime.environment import lockfile, planning, sizes
 from ..runtime.environment.interpreter import has_nvidia
 from ..runtime.errors import RuntimeMissing
 from ..runtime.paths import Paths, default_base
@@ -91,7 +91,7 @@ class CSD_OT_install_runtime(_Setup, bpy.types.Operator):
     def _look(self) -> None:
         """Find out what would be installed; asks the Pythons of this machine, which takes a second or two."""
         try:
-            self._plan = venv.plan_worker(Paths(default_base()), accelerator=self.accelerator)
+            self._plan = planning.plan_worker(Paths(default_base()), accelerator=self.accelerator)
             self._refusal = ""
         except RuntimeMissing as error:
             self._plan, self._refusal = None, str(error)
@@ -114,13 +114,13 @@ class CSD_OT_install_runtime(_Setup, bpy.types.Operator):
         return self._start(context, action, "runtime", action, "--accelerator", self.accelerator)
 
 
-def _draw_consent(layout: bpy.types.UILayout, plan: venv.Plan) -> None:
+def _draw_consent(layout: bpy.types.UILayout, plan: planning.Plan) -> None:
     where = plan.installer.settings.index_url or translated("the Python Package Index")
     licences = [(translated("Licence"), translated("BSD-3-Clause, Apache-2.0 and other free ones"))]
     if plan.accelerator == "cuda":
         licences.append(("", translated("NVIDIA's own for the CUDA libraries")))
     size = translated("about {} GB to fetch, {} GB on the disk").format(
-        sizes.FETCHED_GB[plan.accelerator], sizes.INSTALLED_GB[plan.accelerator]
+        sizes.DOWNLOAD_GB[plan.accelerator], sizes.INSTALLED_GB[plan.accelerator]
     )
     built_for = next(name for identifier, name, _ in ACCELERATORS if identifier == plan.accelerator)
     rows = (

@@ -11,8 +11,8 @@ from bpy.app.translations import pgettext_n as marked
 from ..protocol import PROTOCOL_VERSION
 from ..runtime.environment import installed
 from ..runtime.environment.installed import Installed
-from ..runtime.environment.user_python import named_python
-from ..runtime.machine.doctor import impersonal
+from ..runtime.environment.user_python import find_user_python
+from ..runtime.machine.doctor import anonymize
 from ..runtime.paths import Paths, default_base
 from . import setting_up
 from .progress import draw_sentence
@@ -37,7 +37,7 @@ def find() -> Installed | None:
 
 def draw_runtime(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """State, device, size, and the buttons that change them."""
-    found, named = find(), named_python()
+    found, named = find(), find_user_python()
     task = setting_up.current()
     if task and task.kind != "doctor":
         draw_progress(layout, task)
@@ -163,7 +163,7 @@ def findings_text(task: setting_up.Task | None) -> str:
         f"{'ok     ' if found['ok'] else 'PROBLEM'} {found['name']}: {found['sentence']} {found['remedy']}".rstrip()
         for found in findings(task)
     ]
-    return impersonal("\n".join(lines))
+    return anonymize("\n".join(lines))
 
 
 class CSD_OT_copy_findings(bpy.types.Operator):

@@ -11,12 +11,12 @@ import bpy
 import pytest
 
 from csd_addon.runtime.teachers import catalogue
-from csd_addon.runtime.teachers.remote import SD15, find_offer
+from csd_addon.runtime.teachers.remote import SD15, find_remote_teacher
 from csd_addon.ui import obstacles, teacher_task, teachers_page
 from csd_addon.ui.teachers_page import CSD_OT_download_teacher
 
 pytestmark = pytest.mark.usefixtures("addon")
-OFFER = find_offer("sd15")
+SD15_DOWNLOAD = find_remote_teacher("sd15")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lay_half(home: Path) -> Path:
-    """A few files of the offer; returns their folder."""
+    """A few files of the download; returns their folder."""
     folder = home / "teachers" / "sd15"
     (folder / "unet").mkdir(parents=True)
     (folder / "unet" / "config.json").write_text("{}", encoding="utf-8")
@@ -119,11 +119,11 @@ def test_a_copy_in_hugging_faces_cache_is_on_this_disk(
 
 def test_the_consent_names_everything() -> None:
     layout = Layout()
-    teachers_page._draw_consent(layout, OFFER)  # type: ignore[arg-type]
+    teachers_page._draw_consent(layout, SD15_DOWNLOAD)  # type: ignore[arg-type]
     shown = " ".join(layout.texts)
-    for words in (OFFER.title, *OFFER.publishers, "3.58 GB", str(Path("teachers") / "sd15")):
+    for words in (SD15_DOWNLOAD.title, *SD15_DOWNLOAD.publishers, "3.58 GB", str(Path("teachers") / "sd15")):
         assert words in shown, words
-    assert layout.operators.count("wm.url_open") == len(OFFER.licences)
+    assert layout.operators.count("wm.url_open") == len(SD15_DOWNLOAD.licences)
 
 
 def test_offline_the_button_is_grey_and_the_child_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

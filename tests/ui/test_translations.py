@@ -14,7 +14,7 @@ from pathlib import Path
 import bpy
 import pytest
 
-from csd_addon.runtime.environment.installer_errors import TROUBLES
+from csd_addon.runtime.environment.installer_errors import KNOWN_ERRORS
 from csd_addon.runtime.errors import RuntimeMissing
 from csd_addon.runtime.machine import resources
 from csd_addon.runtime.machine.doctor import examine
@@ -168,7 +168,7 @@ def test_the_doctor_and_the_installer_speak_chinese(
         monkeypatch.setattr(resources, name, 10**9 if name.endswith("GB") else 10_000)
     said = {text for one in (*well, *examine(Paths(file / "home"), "1")) for text in (one.sentence, one.remedy) if text}
     log = Path("/a/install.log")
-    said |= {str(RuntimeMissing(sentence, log)) for _, sentence in TROUBLES}
+    said |= {str(RuntimeMissing(sentence, log)) for _, sentence in KNOWN_ERRORS}
     said |= {"compiling 68 packages, which takes some minutes", "fetching about 0.66 / 2.79 GB, 33 MB/s: torch ..."}
     print(f"{len(said)} sentences")
     assert len(said) > 30
