@@ -103,6 +103,7 @@ def cycles(folder: Path, sizes: list[int]) -> dict[int, tuple[float, float]]:
 def ours(folder: Path, sizes: list[int], prompts: list[str]) -> None:
     """Bake the position and a hash-grid field; one JSON line for each size."""
     import torch
+    from csd_addon.worker.teacher.preferences import read_preferences
 
     from csd_addon.core.mesh import MeshData, Normalization
     from csd_addon.core.recipe import PRESETS
@@ -110,7 +111,6 @@ def ours(folder: Path, sizes: list[int], prompts: list[str]) -> None:
     from csd_addon.core.settings import JobSettings
     from csd_addon.worker.bake.bake import bake, build_atlas
     from csd_addon.worker.bake.margin import fill_margin, margin_width
-    from csd_addon.worker.teacher.preferences import read_preferences
 
     torch.set_num_threads(1)
     mesh = MeshData.load(folder / "mesh.npz")
@@ -152,15 +152,15 @@ def ours(folder: Path, sizes: list[int], prompts: list[str]) -> None:
 def optimized(prompt: str, mesh: Any) -> Any:
     """The field that "mini" grows on ``mesh``."""
     import torch
+    from csd_addon.worker.method.synthesis import Synthesis
+    from csd_addon.worker.teacher.preferences import read_preferences
 
     from csd_addon.core.mesh import Normalization
     from csd_addon.core.resolving import resolve
     from csd_addon.core.settings import JobSettings
     from csd_addon.worker.look.surface import Surface
     from csd_addon.worker.look.views import sample_pool
-    from csd_addon.worker.method.synthesis import Synthesis
     from csd_addon.worker.teacher.diffusion import DiffusionTeacher
-    from csd_addon.worker.teacher.preferences import read_preferences
 
     device, generator = torch.device("cpu"), torch.Generator().manual_seed(0)
     teacher = DiffusionTeacher(

@@ -23,6 +23,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from csd_addon.worker.method.synthesis import Synthesis  # noqa: E402
+
 from csd_addon.core.mesh import Normalization  # noqa: E402
 from csd_addon.core.recipe import Recipe, constant  # noqa: E402
 from csd_addon.worker.bake.bake import bake, build_atlas  # noqa: E402
@@ -31,7 +33,6 @@ from csd_addon.worker.look.gbuffer import render_gbuffer  # noqa: E402
 from csd_addon.worker.look.surface import Surface  # noqa: E402
 from csd_addon.worker.look.views import PooledView, sample_pool  # noqa: E402
 from csd_addon.worker.method.pullback import Encoded  # noqa: E402
-from csd_addon.worker.method.synthesis import Synthesis  # noqa: E402
 from csd_addon.worker.teacher.diffusion import DiffusionTeacher  # noqa: E402
 from csd_addon.worker.teacher.memory import OVERHEAD, Plan, empty_cache, fit, ladder  # noqa: E402
 from tests import shapes  # noqa: E402

@@ -1,7 +1,7 @@
 """Which views a step looks at: a batch for an iteration, from a pool that is rendered once.
 
-A batch is all that is drawn for the images of one step. Those here are of a surface, so their views are ``PooledView``s.
-Fresh cameras around a volume would be other ``Views``, whose batches hold plain ``CameraView``s.
+A batch is all that is drawn for the images of one step. Those here are of a surface, so each of their views is a
+``PooledView``. Fresh cameras around a volume would be other ``Views``, whose batches hold a plain ``CameraView`` each.
 """
 
 from __future__ import annotations
