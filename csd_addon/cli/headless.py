@@ -17,7 +17,8 @@ from typing import Any
 import bpy
 
 from ..core.file_names import safe_name
-from ..drive import object_job
+from ..drive import apply_result, object_job
+from ..drive.warm_worker import shared_worker
 from ..jobs.folder import JobFolder, read_json, write_json
 from ..jobs.job import Job, exit_code
 from ..jobs.process import make_non_blocking, read_available
@@ -42,7 +43,7 @@ def main() -> None:
 
     code = run_request(Request.from_json(read_json(Path(sys.argv[-1]))), say, lambda: read_available(descriptor))
     sys.stdout.flush()
-    object_job.stop_worker()
+    shared_worker.stop()
     # Not sys.exit: Blender turns that into its own exit code, and its shutdown prints leak reports.
     os._exit(code)
 
@@ -107,7 +108,7 @@ class _Session:
                 self._say_end(job.state)
                 return exit_code(job.state), {}
         result = folder.edited if task.settings.kind == "edit" else folder.basecolor
-        notes = object_job.finish(task, result, place=self._place)
+        notes = apply_result.finish(task, result, place=self._place)
         for note in notes:
             self._say(encode(Warning(note)))
         report = read_json(folder.report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ..scene.pieces import Pieces, beside
 from ..scene.read_mesh import active_uv_map, has_uvs, is_rigged, read_mesh
 from ..scene.unwrap import polygons_of, put_layer, take_layer, unwrap_into_new_layer
 from .unwrap_xatlas import unwrapping
+from .warm_worker import interpreter
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,11 @@ class Task:
     materials: int = 1
 
 
-def begin(
-    obj: bpy.types.Object, settings: JobSettings, folder: JobFolder, python: Callable[[], Path]
-) -> tuple[Task, Pieces[None]]:
+def begin(obj: bpy.types.Object, settings: JobSettings, folder: JobFolder) -> tuple[Task, Pieces[None]]:
     """Check ``obj`` and valid ``settings``, read the mesh; what is left reads the pixels and writes what is large.
 
-    python: finds the worker's interpreter, where that has to unwrap; its errors are passed on. Raises ``ValueError``
-    with one sentence on bad input.
+    Raises ``ValueError`` with one sentence on bad input, ``RuntimeMissing`` where the worker's Python has to unwrap and
+    there is none.
     """
     _require_own(obj)
     original = find_original(obj, settings) if settings.kind == "edit" else None
@@ -77,7 +76,7 @@ def begin(
     materials = len({slot.material for slot in obj.material_slots})
     task = Task(ObjectKey.of(obj), folder, settings, notes, uvs, original, images, materials)
     if new_layer and settings.kind == "texture" and settings.unwrap == "xatlas":
-        return task, _unwrapped_first(task, mesh, notes, polygons_of(obj), python())
+        return task, _unwrapped_first(task, mesh, notes, polygons_of(obj), interpreter())
     return task, _writing(task, mesh, source)
 
 
@@ -119,7 +118,7 @@ def _with_layer(obj: bpy.types.Object, layer: str) -> MeshData:
 
 
 def write_job(task: Task, teacher: dict[str, str]) -> None:
-    """Write ``job.json``. teacher: folders (``driver.teacher_folders``)."""
+    """Write ``job.json``. teacher: folders (``object_job.teacher_folders``)."""
     job = {
         "protocol": PROTOCOL_VERSION, "object": task.key.name, "settings": task.settings.to_json(), "teacher": teacher,
         "versions": {"blender": bpy.app.version_string, "python": platform.python_version()},

@@ -14,7 +14,7 @@ from ..scene.material_images import MaterialImage, require_same_images
 from ..scene.original import Original, find_original
 from ..scene.read_mesh import is_same_surface, read_mesh
 from ..scene.unwrap import made_again, take_layer
-from .object_job import Task
+from .prepare_job import Task
 
 
 def reopen(folder: JobFolder, key: ObjectKey | None = None) -> Task:

@@ -1,6 +1,6 @@
 """The paper's diagnostics from the panel: losses compared on the active object, their verdicts and pictures.
 
-A diagnosis is a job like any other (``driver``, ``session``), but nothing is put on the object.
+A diagnosis is a job like any other (``drive.object_job``, ``session``), but nothing is put on the object.
 """
 
 from dataclasses import replace
@@ -13,9 +13,10 @@ from ..core.settings import JobSettings
 from ..drive import object_job
 from ..jobs.comparison import Verdict
 from ..scene.lookup import ObjectKey
-from . import comparisons, obstacles, session
+from . import comparisons, obstacles
 from .progress import draw_sentence
 from .properties import SettingsMixin, read_settings
+from .session import Item, session
 from .subpanels import SubPanel
 
 _TITLES = {
@@ -33,7 +34,7 @@ class CSD_OT_diagnose(SettingsMixin, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if session.running():
+        if session.is_running:
             cls.poll_message_set("A texture is already growing: stop or cancel it first")
             return False
         if context.object is None:
@@ -60,7 +61,7 @@ class CSD_OT_diagnose(SettingsMixin, bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Start the runs and let Blender go on; ``session`` notices their end."""
         try:
-            session.start([session.Item(ObjectKey.of(context.object), settings_of(context.scene, self))])
+            session.start([Item(ObjectKey.of(context.object), settings_of(context.scene, self))])
         except object_job.REFUSALS as error:
             return obstacles.refuse(self, context, error)
         return {"INTERFACE"}
@@ -97,7 +98,7 @@ class CSD_PT_diagnosis(SubPanel, bpy.types.Panel):
 
 
 def _draw_start(column: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    obstacle = None if session.running() else obstacles.find_for_diagnosis(context)
+    obstacle = None if session.is_running else obstacles.find_for_diagnosis(context)
     if obstacle:
         box = column.box().column()
         draw_sentence(box, context, obstacle.sentence, "INFO" if obstacle.final else "ERROR")

@@ -9,13 +9,15 @@ from bpy.props import StringProperty
 
 from ..core.settings import JobSettings
 from ..core.udim import tiles_of
-from ..drive import object_job
+from ..drive import apply_result, object_job
+from ..drive.prepare_job import Task
 from ..drive.resume_job import kept_images
 from ..jobs.history import Entry, delete_run
 from ..scene.kept_result import fitting_uvs, same_original
 from ..scene.lookup import ObjectKey
-from . import guidance, output, past_runs, session
+from . import guidance, output, past_runs
 from .properties import NAMES
+from .session import session
 from .subpanels import SubPanel
 
 _STATES = {"cancelled": marked("Cancelled"), "unfinished": marked("No result"), "damaged": marked("Damaged")}
@@ -76,7 +78,7 @@ class CSD_OT_apply_again(_RunOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if session.running():
+        if session.is_running:
             cls.poll_message_set("A texture is growing: stop or cancel it first")
             return False
         if context.object is None or context.object.type != "MESH":
@@ -218,8 +220,7 @@ def _ending(entry: Entry) -> str:
 
 
 def _is_running(entry: Entry) -> bool:
-    running = session.running()
-    return bool(running) and running[0].folder.path == entry.folder.path
+    return session.task is not None and session.task.folder.path == entry.folder.path
 
 
 def age_text(seconds: float) -> str:
@@ -263,8 +264,8 @@ def apply_kept(obj: bpy.types.Object, entry: Entry, where: output.Place | None) 
     uvs = fitting_uvs(obj, entry.folder.mesh, settings.uv_map, entry.folder.layer)
     original = same_original(obj, settings, entry.folder.source) if entry.is_edit else None
     images = kept_images(obj, entry.folder, settings)
-    task = object_job.Task(ObjectKey.of(obj), entry.folder, settings, (), uvs, original, images)
-    return object_job.finish(task, result, place=where)
+    task = Task(ObjectKey.of(obj), entry.folder, settings, (), uvs, original, images)
+    return apply_result.finish(task, result, place=where)
 
 
 CLASSES = (

@@ -17,9 +17,9 @@ from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
 from ..core.settings import AUTO_TEACHER
-from ..drive import object_job
 from ..drive.choose_teacher import teacher_of
 from ..drive.prepare_job import is_linked
+from ..drive.warm_worker import is_fake
 from ..runtime.environment.user_python import named_python
 from ..runtime.errors import TeacherMissing
 from ..runtime.paths import Paths, default_base
@@ -204,7 +204,7 @@ def _last_click(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -
 
 def runtime_ready() -> bool:
     """Whether there is a worker's environment, or one that the user names. Looks at files only."""
-    return _kept("runtime", lambda: object_job.is_fake() or bool(named_python()) or _is_installed())
+    return _kept("runtime", lambda: is_fake() or bool(named_python()) or _is_installed())
 
 
 def _is_installed() -> bool:

@@ -10,8 +10,9 @@ from ..runtime.environment import lockfile, sizes, venv
 from ..runtime.environment.interpreter import has_nvidia
 from ..runtime.errors import RuntimeMissing
 from ..runtime.paths import Paths, default_base
-from . import runtime_page, session, setting_up
+from . import runtime_page, setting_up
 from .progress import draw_sentence
+from .session import session
 
 ACCELERATORS = (
     (lockfile.AUTO, "Automatic", "NVIDIA's CUDA where its driver is found, else what this computer offers"),
@@ -35,7 +36,7 @@ class _Setup:
         if setting_up.current():
             cls.poll_message_set("Another installation or check is under way")
             return False
-        if session.running():
+        if session.is_running:
             cls.poll_message_set("A texture is growing in the runtime; wait for it or cancel it")
             return False
         return True
@@ -263,10 +264,10 @@ class CSD_OT_copy_log(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(session.last_log() or setting_up.install_log())
+        return bool(session.last_log or setting_up.install_log())
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        path = setting_up.install_log() or Path(session.last_log())
+        path = setting_up.install_log() or Path(session.last_log)
         if not path.is_file():
             self.report({"ERROR"}, translated("The log {} is gone.").format(path))
             return {"CANCELLED"}

@@ -19,7 +19,7 @@ import bpy
 from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
-from ..drive import object_job
+from ..drive.warm_worker import shared_worker
 from ..jobs.process import make_non_blocking, own_group, program_folder, read_available
 from . import window
 
@@ -100,7 +100,7 @@ def last() -> Task | None:
 def start(kind: str, *words: str) -> Task:
     """Begin ``python -m csd_addon WORDS --json``; the worker is ended first, for it may use what will change."""
     global _current, _last
-    object_job.stop_worker()
+    shared_worker.stop()
     child = subprocess.Popen(
         [sys.executable, "-s", "-B", "-m", "csd_addon", *words, "--json"], cwd=program_folder(),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, **own_group(),

@@ -2,7 +2,7 @@
 
 import bpy
 
-from . import session
+from .session import session
 
 
 class SubPanel:
@@ -23,7 +23,7 @@ class _Settings(SubPanel):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        layout.enabled = session.running() is None
+        layout.enabled = not session.is_running
         self.draw_settings(layout, context.scene.csd)
 
 

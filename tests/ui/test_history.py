@@ -18,7 +18,8 @@ from csd_addon.jobs.folder import new_folder, read_json
 from csd_addon.jobs.history import Entry
 from csd_addon.scene.material import base_color_image
 from csd_addon.scene.tiles import pictures
-from csd_addon.ui import guidance, history, past_runs, properties, session
+from csd_addon.ui import guidance, history, past_runs, properties
+from csd_addon.ui.session import session
 from tests.scene.objects import cube, datablocks, fingerprint, rigged_cube
 from tests.scene.tiled import tile_files, tiled_cube, tiled_image
 from tests.ui.conftest import NAME
@@ -327,10 +328,10 @@ def test_the_list_is_read_when_a_panel_asks_and_after_each_job(home: Path) -> No
     bpy.app.timers.unregister(past_runs._work)
     past_runs.wake()
     assert not bpy.app.timers.is_registered(past_runs._work), "nothing has happened"
-    session._last = object()
+    session.last_state = object()
     past_runs.wake()
     assert bpy.app.timers.is_registered(past_runs._work)
-    session._last = None
+    session.last_state = None
 
 
 def test_ages_and_sizes_are_words() -> None:

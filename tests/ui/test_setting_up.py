@@ -9,7 +9,7 @@ from pathlib import Path
 import bpy
 import pytest
 
-from csd_addon.drive import object_job
+from csd_addon.drive.warm_worker import FAKE_VARIABLE, worker_python
 from csd_addon.protocol import PROTOCOL_VERSION
 from csd_addon.runtime.environment import lockfile, venv
 from csd_addon.runtime.environment.user_python import WORKER_MODULES
@@ -24,7 +24,7 @@ LOCK = lockfile.LOCKS / "worker-linux-x64-cpu-py311.txt"
 @pytest.fixture
 def bare(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No worker at all: neither the fake one nor a Python that somebody named."""
-    monkeypatch.delenv(object_job.FAKE_VARIABLE)
+    monkeypatch.delenv(FAKE_VARIABLE)
     monkeypatch.delenv("CSD_WORKER_PYTHON", raising=False)
     monkeypatch.setattr(obstacles, "_answers", {})
     return home
@@ -74,7 +74,7 @@ def test_the_states_are_sentences(bare: Path) -> None:
     assert "not installed yet" in runtime_page.describe(runtime_page.find(), None)[0]
     directory = lay(bare)
     assert runtime_page.describe(runtime_page.find(), None) == ("The runtime is installed.", "CHECKMARK")
-    assert object_job.worker_python() == venv.interpreter_in(directory)
+    assert worker_python() == venv.interpreter_in(directory)
     next(directory.rglob("torch.py")).unlink()
     assert "is not complete" in runtime_page.describe(runtime_page.find(), None)[0]
     assert "/own/python" in runtime_page.describe(None, Path("/own/python"))[0]

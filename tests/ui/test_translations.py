@@ -96,7 +96,7 @@ def needs_words(text: str) -> bool:
 def elsewhere() -> set[str]:
     """The strings in the other parts of the program, with gaps where an f-string has values."""
     found = set()
-    folders = (ADDON / name for name in ("core", "scene", "jobs", "worker", "ui", "runtime", "cli"))
+    folders = (ADDON / name for name in ("core", "scene", "drive", "jobs", "worker", "ui", "runtime", "cli"))
     for path in (path for folder in folders for path in folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.JoinedStr):

@@ -17,7 +17,7 @@ import pytest
 
 from csd_addon.core.polygons import Polygons, load_layer, save_layer
 from csd_addon.core.settings import JobSettings
-from csd_addon.drive import object_job, prepare_job
+from csd_addon.drive import apply_result, object_job, prepare_job
 from csd_addon.drive.unwrap_xatlas import unwrapping
 from csd_addon.jobs.folder import JobFolder, new_folder
 from csd_addon.scene.material import base_color_image
@@ -64,18 +64,11 @@ def interpreter(tmp_path: Path, code: str) -> Path:
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Let this code run where a mesh is unwrapped; the fake worker stays what it is."""
-    real = object_job._interpreter
 
     def use(code: str) -> None:
         path = interpreter(tmp_path, code)
-        monkeypatch.setattr(object_job, "_interpreter", lambda: path)
-        monkeypatch.setattr(object_job, "shared_worker", with_the_real_one)
+        monkeypatch.setattr(prepare_job, "interpreter", lambda: path)
 
-    def with_the_real_one(folder: JobFolder):
-        object_job._interpreter = real
-        return started(folder)
-
-    started = object_job.shared_worker
     return use
 
 
@@ -104,7 +97,7 @@ def test_its_uvs_reach_the_job_and_the_object(way: str, stand_in, home: Path) ->
         job.wait()
     assert np.array_equal(task.uvs, spiral(24)) and np.array_equal(load_layer(task.folder.layer), task.uvs)
     assert not task.folder.polygons.exists()
-    object_job.finish(task, Path(job.state.done.paths["basecolor"]), place=None)
+    apply_result.finish(task, Path(job.state.done.paths["basecolor"]), place=None)
     assert np.array_equal(uvs_of(obj), spiral(24)) and base_color_image(obj)
     kept = read_mesh(obj, "CSD UV").corner_uvs
     with np.load(task.folder.mesh) as arrays:
