@@ -81,8 +81,8 @@ def unregister() -> None:
     comparisons.unregister()
     past_runs.unregister()
     bpy.types.STATUSBAR_HT_header.remove(progress.draw_status)
-    teacher_task.stop()
-    setting_up.end()
+    teacher_task.end()
+    setting_up.runner.end()
     session.unregister()
     shared_worker.stop()
     del bpy.types.Scene.csd

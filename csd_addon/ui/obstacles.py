@@ -83,7 +83,7 @@ def _object(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Ob
 
 
 def _runtime(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Obstacle | None:
-    task = setting_up.current()
+    task = setting_up.runner.current
     if task and task.kind != "doctor":
         return Obstacle(
             translated("The runtime is being set up."), lambda layout: runtime_page.draw_progress(layout, task)

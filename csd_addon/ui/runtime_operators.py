@@ -33,7 +33,7 @@ class _Setup:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if setting_up.current():
+        if setting_up.runner.current:
             cls.poll_message_set("Another installation or check is under way")
             return False
         if session.is_running:
@@ -42,13 +42,13 @@ class _Setup:
         return True
 
     def _start(self, context: bpy.types.Context, kind: str, *words: str) -> set[str]:
-        setting_up.start(kind, *words)
+        task = setting_up.start(kind, *words)
         if self._in_window:
             bpy.ops.csd.watch_setup("INVOKE_DEFAULT")
             return {"FINISHED"}
-        task = setting_up.wait()
-        if task.problem:
-            self.report({"ERROR"}, task.problem)
+        setting_up.runner.wait()
+        if problem := setting_up.problem(task):
+            self.report({"ERROR"}, problem)
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -151,10 +151,10 @@ class CSD_OT_watch_setup(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if setting_up.current() is None:
+        if setting_up.runner.current is None:
             return {"FINISHED", "PASS_THROUGH"}
         if event.type == "ESC" and event.value == "PRESS" and _is_over_ours(context, event):
-            setting_up.cancel()
+            setting_up.runner.cancel()
             return {"FINISHED"}
         return {"PASS_THROUGH"}
 
@@ -178,10 +178,10 @@ class CSD_OT_cancel_setup(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return setting_up.current() is not None
+        return setting_up.runner.current is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        setting_up.cancel()
+        setting_up.runner.cancel()
         return {"FINISHED"}
 
 
