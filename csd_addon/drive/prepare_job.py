@@ -19,10 +19,11 @@ from ..jobs.folder import JobFolder, write_json
 from ..protocol import PROTOCOL_VERSION
 from ..runtime.paths import Paths, default_base
 from ..scene.lookup import ObjectKey
+from ..scene.mask import vertex_group
 from ..scene.material_images import MaterialImage, image_of_faces, material_images
-from ..scene.original import Original, find_original, reading_source
+from ..scene.original import Original, find_original, reading_source, tile_notes
 from ..scene.pieces import Pieces, beside
-from ..scene.read_mesh import active_uv_map, has_uvs, is_rigged, read_mesh
+from ..scene.read_mesh import active_uv_map, has_uvs, is_rigged, read_mesh, read_snapshot
 from ..scene.unwrap import polygons_of, put_layer, take_layer, unwrap_into_new_layer
 from .unwrap_xatlas import unwrapping
 from .warm_worker import interpreter
@@ -53,38 +54,48 @@ def begin(obj: bpy.types.Object, settings: JobSettings, folder: JobFolder) -> tu
     Raises ``ValueError`` with one sentence on bad input, ``RuntimeMissing`` where the worker's Python has to unwrap and
     there is none.
     """
-    _require_own(obj)
+    if obj.type == "MESH" and is_linked(obj):
+        raise ValueError(
+            f"'{obj.name}' comes from a linked library, so nothing can be added to it; make it local first."
+        )
+    texture = settings.kind == "texture"
     original = find_original(obj, settings) if settings.kind == "edit" else None
+    group = vertex_group(obj, settings.mask) if original else ""
+    seen = read_snapshot(obj, group)
     wanted = original.uv_map if original else settings.uv_map
-    mesh = read_mesh(obj, wanted)
-    notes = [*(original.notes if original else ()), *_checked(check_mesh(mesh, obj.name))]
+    mesh = seen.mesh(wanted)
+    notes = [*original.notes, *tile_notes(obj, original, seen)] if original else []
+    notes += _checked(check_mesh(mesh, obj.name))
     if is_rigged(obj):
         notes.append(f"'{obj.name}' is rigged: it was textured in its rest pose.")
-    images = material_images(obj) if settings.kind == "texture" and settings.images == "material" else ()
-    mesh = _with_images(obj, mesh, images, notes)
-    avoid = settings.kind == "texture" and settings.overlaps == "new"
+    images = material_images(obj, seen.material) if texture and settings.images == "material" else ()
+    image = image_of_faces(obj, images, seen.material) if images else None
+    if image is not None and (bare := int((image < 0).sum())):
+        notes.append(f"{bare} triangles of '{obj.name}' show a material that is not in its slots; they get no image.")
+    avoid = texture and settings.overlaps == "new"
     uv_map, new_layer = _uv_layer(obj, mesh, wanted, notes, avoid_overlaps=avoid)
     settings = replace(settings, uv_map=uv_map)
     uvs = source = None
     try:
         if new_layer:
-            mesh = replace(_with_layer(obj, new_layer), image=mesh.image)
+            # What modifiers make of a layer shows only when they have run.
+            seen = read_snapshot(obj, group)
+            mesh = seen.mesh(new_layer)
+            if any(problem.severity == "error" for problem in check_uvs(mesh, obj.name)):
+                raise ValueError(
+                    f"After its modifiers '{obj.name}' has no UV map: apply the modifier that rebuilds the mesh, or "
+                    "turn it off."
+                )
         if original:
-            source = reading_source(obj, original, settings, mesh.corner_uvs)
+            source = reading_source(obj, original, settings, seen)
     finally:
         uvs = take_layer(obj, new_layer) if new_layer else None
+    mesh = replace(mesh, image=image)
     materials = len({slot.material for slot in obj.material_slots})
     task = Task(ObjectKey.of(obj), folder, settings, notes, uvs, original, images, materials)
-    if new_layer and settings.kind == "texture" and settings.unwrap == "xatlas":
+    if new_layer and texture and settings.unwrap == "xatlas":
         return task, _unwrapped_first(task, mesh, notes, polygons_of(obj), interpreter())
     return task, _writing(task, mesh, source)
-
-
-def _require_own(obj: bpy.types.Object) -> None:
-    if obj.type == "MESH" and is_linked(obj):
-        raise ValueError(
-            f"'{obj.name}' comes from a linked library, so nothing can be added to it; make it local first."
-        )
 
 
 def is_linked(obj: bpy.types.Object) -> bool:
@@ -93,28 +104,6 @@ def is_linked(obj: bpy.types.Object) -> bool:
     return obj.library is not None or (
         obj.data.library is not None and (not slots or any(slot.link == "DATA" for slot in slots))
     )
-
-
-def _with_images(
-    obj: bpy.types.Object, mesh: MeshData, images: tuple[MaterialImage, ...], notes: list[str]
-) -> MeshData:
-    """``mesh`` with the image of each face, where materials have their own."""
-    if not images:
-        return mesh
-    image = image_of_faces(obj, images)
-    if bare := int((image < 0).sum()):
-        notes.append(f"{bare} triangles of '{obj.name}' show a material that is not in its slots; they get no image.")
-    return replace(mesh, image=image)
-
-
-def _with_layer(obj: bpy.types.Object, layer: str) -> MeshData:
-    mesh = read_mesh(obj, layer)
-    if any(problem.severity == "error" for problem in check_uvs(mesh, obj.name)):
-        raise ValueError(
-            f"After its modifiers '{obj.name}' has no UV map: apply the modifier that rebuilds the mesh, or turn it "
-            "off."
-        )
-    return mesh
 
 
 def write_job(task: Task, teacher: dict[str, str]) -> None:

@@ -261,9 +261,9 @@ def apply_kept(obj: bpy.types.Object, entry: Entry, where: output.Place | None) 
         raise ValueError(
             translated("This run has no result that could be applied: recall its settings and run it again.")
         )
-    uvs = fitting_uvs(obj, entry.folder.mesh, settings.uv_map, entry.folder.layer)
-    original = same_original(obj, settings, entry.folder.source) if entry.is_edit else None
-    images = kept_images(obj, entry.folder, settings)
+    uvs, seen = fitting_uvs(obj, settings, entry.folder.mesh, entry.folder.layer)
+    original = same_original(obj, settings, entry.folder.source, seen) if entry.is_edit else None
+    images = kept_images(obj, entry.folder, settings, seen)
     task = Task(ObjectKey.of(obj), entry.folder, settings, (), uvs, original, images)
     return apply_result.finish(task, result, place=where)
 
