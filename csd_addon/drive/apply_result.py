@@ -18,8 +18,8 @@ from ..core.images import image_file
 from ..core.udim import tile_file, tiles_of
 from ..scene.load_image import load_image
 from ..scene.material import apply_texture, apply_textures
-from ..scene.original import put_edit, writing_edit
-from ..scene.pieces import Pieces, to_the_end
+from ..scene.original import put_edit, write_edit_in_pieces
+from ..scene.pieces import Pieces, run_to_end
 from ..scene.preview import Preview, hide_previews, show_preview
 from ..scene.unwrap import put_layer, take_layer
 from .prepare_job import Task
@@ -46,16 +46,16 @@ def finish(task: Task, result: Path, *, place: Place | None) -> list[str]:
     place: of its images; None packs them into the .blend. Raises ``ValueError`` if the object is gone or an image can't
     be read, ``OSError`` if a file can't be written; then the object is as it was.
     """
-    return to_the_end(finishing(task, result, place=place))
+    return run_to_end(finish_in_pieces(task, result, place=place))
 
 
-def finishing(task: Task, result: Path, *, place: Place | None) -> Pieces[list[str]]:
+def finish_in_pieces(task: Task, result: Path, *, place: Place | None) -> Pieces[list[str]]:
     """``finish`` in pieces: the last one puts the texture up, the others change nothing in Blender."""
     written = None
     if task.edited:
         _require_object(task, result)
         file = place(task.key.name, "edit") if place else result.with_suffix("")
-        written = yield from writing_edit(task.edited, result, task.settings, file)
+        written = yield from write_edit_in_pieces(task.edited, result, task.settings, file)
     hide_previews()
     obj = _require_object(task, result)
     added = task.uvs is not None and put_layer(obj, task.settings.uv_map, task.uvs)

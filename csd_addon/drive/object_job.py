@@ -19,9 +19,9 @@ from ..jobs.state import JobState
 from ..runtime.errors import RuntimeMissing, TeacherMissing
 from ..runtime.paths import Paths, default_base
 from ..runtime.teachers import catalogue
-from ..scene.pieces import Pieces, to_the_end
+from ..scene.pieces import Pieces, run_to_end
 from .choose_teacher import settled
-from .prepare_job import Task, begin, write_job
+from .prepare_job import Task, prepare_in_pieces, write_job
 from .warm_worker import is_fake, shared_worker
 
 # What can go wrong before a job runs, or when its result is put up; each carries one sentence for the artist.
@@ -36,8 +36,8 @@ def prepare(obj: bpy.types.Object, settings: JobSettings, folder: JobFolder) -> 
     """
     settings = settled(settings.validate())
     teacher = teacher_folders(settings.teacher)
-    task, rest = begin(obj, settings, folder)
-    to_the_end(rest)
+    task, rest = prepare_in_pieces(obj, settings, folder)
+    run_to_end(rest)
     write_job(task, teacher)
     return task
 
@@ -53,10 +53,10 @@ def start(obj: bpy.types.Object, settings: JobSettings) -> tuple[Task, Job]:
     try:
         settings = settled(settings.validate())
         teacher = teacher_folders(settings.teacher)
-        task, rest = begin(obj, settings, folder)
+        task, rest = prepare_in_pieces(obj, settings, folder)
         # At once, or the history meets a folder without it.
         write_job(task, teacher)
-        first = _or_nothing(rest, folder)
+        first = _remove_folder_on_failure(rest, folder)
         next(first)
         return task, launch(task, first=first)
     except REFUSALS:
@@ -64,7 +64,7 @@ def start(obj: bpy.types.Object, settings: JobSettings) -> tuple[Task, Job]:
         raise
 
 
-def _or_nothing(pieces: Pieces[None], folder: JobFolder) -> Pieces[None]:
+def _remove_folder_on_failure(pieces: Pieces[None], folder: JobFolder) -> Pieces[None]:
     """``pieces``; where they are refused or ended before the last one, their folder goes.
 
     The first piece does nothing: what has not begun does not notice that it is closed.

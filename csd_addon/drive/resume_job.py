@@ -13,7 +13,7 @@ from ..scene.lookup import ObjectKey
 from ..scene.material_images import MaterialImage, require_same_images
 from ..scene.original import Original, find_original
 from ..scene.read_mesh import MeshSnapshot, is_same_surface, read_snapshot
-from ..scene.unwrap import made_again, take_layer
+from ..scene.unwrap import restore_layer, take_layer
 from .prepare_job import Task
 
 
@@ -66,7 +66,7 @@ def _new_uvs(obj: bpy.types.Object, uv_map: str, folder: JobFolder) -> tuple[obj
 
     Raises ``ValueError`` with a sentence if that is not the job's own mesh.
     """
-    made = "" if uv_map in obj.data.uv_layers else made_again(obj, uv_map, folder.layer)
+    made = "" if uv_map in obj.data.uv_layers else restore_layer(obj, uv_map, folder.layer)
     try:
         seen = read_snapshot(obj)
         same = is_same_surface(seen.mesh(made or uv_map), MeshData.load(folder.mesh))

@@ -13,7 +13,7 @@ from ..core.source import EditSource
 from .mask import vertex_group
 from .original import Original, find_original, read_source
 from .read_mesh import MeshSnapshot, read_snapshot, require_mesh
-from .unwrap import LAYER_NAME, made_again, take_layer
+from .unwrap import LAYER_NAME, restore_layer, take_layer
 
 # UVs are 32-bit floats that were stored as they are; a modifier may round them differently after a change elsewhere.
 _TOLERANCE = 1e-5
@@ -25,7 +25,7 @@ def fitting_uvs(
     """The UV layer that ``obj`` lacks by now and the job had made, and what is seen of ``obj`` with it.
 
     The layer is as from ``take_layer``, None if ``obj`` has it. settings: the job's. layer: the file in which the job
-    kept it (``unwrap.made_again``). Raises ``ValueError`` with a sentence unless
+    kept it (``unwrap.restore_layer``). Raises ``ValueError`` with a sentence unless
     ``obj`` has (or gets) the UVs that the job's file ``mesh`` was read with. The shape may be another: a pose or a
     sculpted detail leaves the texture where it was.
     """
@@ -35,7 +35,7 @@ def fitting_uvs(
     if missing and uv_map != LAYER_NAME:
         raise ValueError(f"'{obj.name}' has no UV map '{uv_map}', which this texture was made for.")
     if missing:
-        made_again(obj, uv_map, layer)
+        restore_layer(obj, uv_map, layer)
     try:
         seen = read_snapshot(obj, vertex_group(obj, settings.mask) if settings.kind == "edit" else "")
         _require_same(obj.name, uv_map, MeshData.load(mesh).corner_uvs, seen.corner_uvs(uv_map))

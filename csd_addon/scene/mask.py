@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core.udim import FIRST
 from .base_color import read_pixels
-from .pieces import Pieces, beside
+from .pieces import Pieces, in_thread
 from .read_mesh import MeshSnapshot
 from .tiles import pictures
 
@@ -64,7 +64,7 @@ def painted_masks(obj: bpy.types.Object, mask: str, numbers: Collection[int]) ->
         return dict.fromkeys(numbers, np.ones((1, 1), np.float32))
     with _mask_image(name) as image, pictures(image, {n or FIRST for n in numbers}) as found:
         colors = {n: read_pixels(picture)[0] for n, picture in found.items()}
-    weights = yield from beside(_luminance, colors)
+    weights = yield from in_thread(_luminance, colors)
     if not any(weight.any() for weight in weights.values()):
         raise ValueError(_NOTHING["image"].format(obj=owner, name=name))
     black = np.zeros((1, 1), np.float32)

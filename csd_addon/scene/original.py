@@ -19,10 +19,10 @@ from .base_color import find_base_color, read_pixels
 from .lookup import ObjectKey
 from .mask import corner_mask, painted_masks
 from .material import apply_edit, job_of
-from .pieces import Pieces, beside, to_the_end
+from .pieces import Pieces, in_thread, run_to_end
 from .read_mesh import MeshSnapshot, require_mesh
 from .tiles import is_tiled, pictures
-from .write_image import Written, load_written, writing_edited
+from .write_image import Written, load_written, write_edited_in_pieces
 
 # Edge of the image where one has to be baked first and no size is asked for.
 _BAKED_SIZE = 1024
@@ -86,10 +86,10 @@ def read_source(
     obj: bpy.types.Object, original: Original, settings: JobSettings, seen: MeshSnapshot
 ) -> EditSource:
     """The pixels and the mask. Raises ``ValueError`` with a sentence where the mask or the image is of no use."""
-    return to_the_end(reading_source(obj, original, settings, seen))
+    return run_to_end(read_source_in_pieces(obj, original, settings, seen))
 
 
-def reading_source(
+def read_source_in_pieces(
     obj: bpy.types.Object, original: Original, settings: JobSettings, seen: MeshSnapshot
 ) -> Pieces[EditSource]:
     """``read_source`` in pieces. seen: of ``obj``, with the layer ``settings.uv_map`` and the weights of the mask.
@@ -146,7 +146,7 @@ def _reading(
     """pixels: what ``read_pixels`` would return, where it is there already. places: the rest of ``EditSource``."""
     if not pixels:
         # Memory that is touched for the first time costs as much as reading, at times ten times as much.
-        room = yield from beside(np.ones, _count(original.image()), np.float32)
+        room = yield from in_thread(np.ones, _count(original.image()), np.float32)
         with pictures(original.image(), numbers) as tiles:
             pixels = {n: read_pixels(tile, settings.size, room) for n, tile in tiles.items()}
         yield
@@ -157,17 +157,17 @@ def _reading(
     return EditSource({n: Tile(*pixels[n], painted[n]) for n in pixels}, *places)
 
 
-def writing_edit(original: Original, result: Path, settings: JobSettings, file: Path) -> Pieces[Written]:
+def write_edit_in_pieces(original: Original, result: Path, settings: JobSettings, file: Path) -> Pieces[Written]:
     """Write the edited pixels in ``result`` into image files, in pieces. file: their place, without suffix."""
-    pixels = yield from beside(load_edited, result)
+    pixels = yield from in_thread(load_edited, result)
     depth = 0 if settings.depth == "auto" else int(settings.depth)
-    return (yield from writing_edited(original.image, pixels, file, depth=depth))
+    return (yield from write_edited_in_pieces(original.image, pixels, file, depth=depth))
 
 
 def put_edit(
     obj: bpy.types.Object, original: Original, written: Written, settings: JobSettings, job: str, *, pack: bool
 ) -> list[str]:
-    """Show what ``writing_edit`` wrote on ``obj``; returns notes. job: the folder that it came from."""
+    """Show what ``write_edit_in_pieces`` wrote on ``obj``; returns notes. job: the folder that it came from."""
     image = load_written(written, f"{obj.name}_edited", pack=pack)
     try:
         return apply_edit(obj, image, settings.uv_map, original.slots, job)

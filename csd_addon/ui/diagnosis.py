@@ -55,7 +55,7 @@ class CSD_OT_diagnose(SettingsMixin, bpy.types.Operator):
             return {"CANCELLED"}
         comparisons.refresh()
         for verdict in comparisons.newest().verdicts:
-            self.report({"INFO"}, f"{said(verdict)}: {verdict.figures}")
+            self.report({"INFO"}, f"{verdict_text(verdict)}: {verdict.figures}")
         return {"FINISHED"}
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -89,7 +89,7 @@ class CSD_PT_diagnosis(SubPanel, bpy.types.Panel):
             self.layout.separator()
             self.layout.label(text=newest.words, translate=False)
             for verdict in newest.verdicts:
-                draw_sentence(self.layout, context, said(verdict), "CHECKMARK" if verdict.shows else "X")
+                draw_sentence(self.layout, context, verdict_text(verdict), "CHECKMARK" if verdict.shows else "X")
                 _draw_figures(self.layout, context, verdict.figures)
             for name, path in newest.pictures.items():
                 _draw_picture(self.layout, name, str(path))
@@ -117,7 +117,7 @@ def _draw_start(column: bpy.types.UILayout, context: bpy.types.Context) -> None:
     button.operator("csd.diagnose", icon="GRAPH")
 
 
-def said(verdict: Verdict) -> str:
+def verdict_text(verdict: Verdict) -> str:
     """The claim and whether it shows, in the language of the interface."""
     form = translated("Shows: {}") if verdict.shows else translated("Does not show: {}")
     return form.format(translated(verdict.claim))

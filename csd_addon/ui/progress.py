@@ -12,7 +12,7 @@ from ..core.diagnosis import VARIANTS
 from ..jobs.state import JobState
 from . import window
 from .session import session
-from .translations import told
+from .translations import translate_sentence
 
 _PHASES = {
     "start": marked("Starting the worker"), "load": marked("Loading the teacher"),
@@ -81,7 +81,7 @@ def draw_sentence(
 
     start: whose sentence it is, said before it.
     """
-    sentence = start + told(sentence)
+    sentence = start + translate_sentence(sentence)
     letter = 6.7 * context.preferences.system.ui_scale
     column = layout.column(align=True)
     column.scale_y = 0.85

@@ -17,7 +17,7 @@ from ..runtime.machine.doctor import impersonal
 from ..runtime.paths import Paths, default_base
 from . import setting_up
 from .progress import draw_sentence
-from .translations import told
+from .translations import translate_sentence
 
 _STATES = {
     "ready": (marked("The runtime is installed."), "CHECKMARK"),
@@ -99,7 +99,7 @@ def draw_progress(layout: bpy.types.UILayout, task: ChildTask) -> None:
 
 def _progress_text(task: ChildTask) -> str:
     kind = translated(_KINDS[task.kind])
-    return f"{kind}: {told(task.detail)}" if task.detail else kind
+    return f"{kind}: {translate_sentence(task.detail)}" if task.detail else kind
 
 
 def _draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

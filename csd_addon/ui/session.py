@@ -214,7 +214,7 @@ class Session:
         try:
             if self._finishing is None:
                 result = Path(state.done.paths["basecolor"])
-                self._finishing = apply_result.finishing(self.task, result, place=item.place)
+                self._finishing = apply_result.finish_in_pieces(self.task, result, place=item.place)
             next(self._finishing)
             return False
         except StopIteration as end:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from csd_addon.scene.mask import corner_mask, painted_masks, vertex_group
-from csd_addon.scene.pieces import to_the_end
+from csd_addon.scene.pieces import run_to_end
 from csd_addon.scene.read_mesh import read_mesh, read_snapshot
 from tests.scene.objects import cube, fingerprint, image_of, principled, square
 
@@ -21,7 +21,7 @@ def read_corner_mask(obj: bpy.types.Object, mask: str) -> np.ndarray:
 
 def painted_mask(obj: bpy.types.Object, mask: str) -> np.ndarray:
     """The painted mask for a single image."""
-    (weights,) = to_the_end(painted_masks(obj, mask, [0])).values()
+    (weights,) = run_to_end(painted_masks(obj, mask, [0])).values()
     return weights
 
 

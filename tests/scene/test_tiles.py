@@ -13,7 +13,7 @@ from csd_addon.scene.base_color import find_base_color, read_pixels
 from csd_addon.scene.load_image import load_image
 from csd_addon.scene.mask import painted_masks
 from csd_addon.scene.original import find_original, read_source, tile_notes
-from csd_addon.scene.pieces import to_the_end
+from csd_addon.scene.pieces import run_to_end
 from csd_addon.scene.read_mesh import read_snapshot
 from csd_addon.scene.tiles import pictures
 from tests.scene.edited import edited_image
@@ -217,11 +217,11 @@ def test_painted_masks_for_every_tile(tmp_path: Path) -> None:
     image = tiled_image(tile_files(tmp_path))
     obj = tiled_cube(image)
     image_of(np.ones((2, 3, 3), np.float32) * [[[1], [0], [0.5]]], "One")
-    one = to_the_end(painted_masks(obj, "image:One", [1001, 1011]))
+    one = run_to_end(painted_masks(obj, "image:One", [1001, 1011]))
     assert list(one) == [1001, 1011] and all(np.allclose(w, [[1, 0, 0.5]] * 2, atol=0.01) for w in one.values())
-    many = to_the_end(painted_masks(obj, "image:wall.1001.png", [1001, 1011, 1012]))
+    many = run_to_end(painted_masks(obj, "image:wall.1001.png", [1001, 1011, 1012]))
     assert {n: w.shape for n, w in many.items()} == {1001: (16, 16), 1011: (8, 20), 1012: (1, 1)}
     expected = (numbers_of(1011)[..., :3] / 255) @ [0.2126, 0.7152, 0.0722]
     assert np.allclose(many[1011], expected, atol=1e-6) and many[1012] == 0, "a tile that is not there is black"
     with pytest.raises(ValueError, match="The mask image 'wall.1001.png' is black"):
-        to_the_end(painted_masks(obj, "image:wall.1001.png", [1012]))
+        run_to_end(painted_masks(obj, "image:wall.1001.png", [1012]))

@@ -41,7 +41,7 @@ def test_a_script_gets_the_figures_and_the_object_stays_as_it_is(home: Path) -> 
     assert newest.words == "red brick" and newest.folder.path.parent == home / "diagnoses"
     assert [verdict.shows for verdict in newest.verdicts] == [True, True, True]
     assert newest.pictures.keys() == PICTURES.keys()
-    assert diagnosis.said(newest.verdicts[2]) == "Shows: The classifier score alone suffices"
+    assert diagnosis.verdict_text(newest.verdicts[2]) == "Shows: The classifier score alone suffices"
     past_runs.refresh()
     assert past_runs.entries() == (), "the history is of textures"
 

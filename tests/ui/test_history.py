@@ -14,6 +14,7 @@ import pytest
 import csd_addon
 from csd_addon.core.settings import JobSettings
 from csd_addon.drive import object_job
+from csd_addon.drive.apply_kept import entry_settings
 from csd_addon.jobs.folder import new_folder, read_json
 from csd_addon.jobs.history import Entry
 from csd_addon.scene.material import base_color_image
@@ -344,4 +345,4 @@ def test_ages_and_sizes_are_words() -> None:
 def test_the_settings_of_every_run_are_whole() -> None:
     cube()
     texture()
-    assert isinstance(history.settings_of(past_runs.entries()[0]), JobSettings)
+    assert isinstance(entry_settings(past_runs.entries()[0]), JobSettings)

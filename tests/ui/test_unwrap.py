@@ -18,10 +18,10 @@ import pytest
 from csd_addon.core.polygons import Polygons, load_layer, save_layer
 from csd_addon.core.settings import JobSettings
 from csd_addon.drive import apply_result, object_job, prepare_job
-from csd_addon.drive.unwrap_xatlas import unwrapping
+from csd_addon.drive.unwrap_xatlas import unwrap_in_pieces
 from csd_addon.jobs.folder import JobFolder, new_folder
 from csd_addon.scene.material import base_color_image
-from csd_addon.scene.pieces import to_the_end
+from csd_addon.scene.pieces import run_to_end
 from csd_addon.scene.read_mesh import read_mesh
 from csd_addon.scene.unwrap import polygons_of
 from csd_addon.ui import past_runs
@@ -114,7 +114,7 @@ def test_a_failure_is_a_sentence_and_smart_uv_project(
     smart = object_job.prepare(obj, JobSettings(prompt="x"), new_folder(home / "jobs")).uvs.copy()
     stand_in(code)
     seconds = 1 if fault == "hang" else 60
-    monkeypatch.setattr(prepare_job, "unwrapping", lambda *given: unwrapping(*given, seconds=seconds))
+    monkeypatch.setattr(prepare_job, "unwrap_in_pieces", lambda *given: unwrap_in_pieces(*given, seconds=seconds))
     task = object_job.prepare(obj, SETTINGS, new_folder(home / "jobs"))
     assert np.array_equal(task.uvs, smart) and np.array_equal(load_layer(task.folder.layer), smart)
     (note,) = [note for note in task.notes if "xatlas" in note]
@@ -193,5 +193,5 @@ def test_a_damaged_layer_is_a_sentence(tmp_path: Path) -> None:
 
 def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path / "job").create()
-    trouble = to_the_end(unwrapping(tmp_path / "nothing", tmp_path, folder))
+    trouble = run_to_end(unwrap_in_pieces(tmp_path / "nothing", tmp_path, folder))
     assert trouble.startswith("its process can't be started (") and "nothing" in trouble
