@@ -56,7 +56,7 @@ def steps():
     region = next(r for r in view()["area"].regions if r.type == "UI")
     # The middle of the tall button, on a screen of 1600 x 900 with Blender's own scale.
     click(region.x + region.width // 2 - 20, 384)
-    yield from until(session.running, 10)
+    yield from until(lambda: session.is_running, 10)
     found["clicked"] = session.is_running
     if not session.is_running:
         with bpy.context.temp_override(**view()):
