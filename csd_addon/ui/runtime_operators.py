@@ -10,8 +10,9 @@ from ..runtime.environment import lockfile, planning, sizes
 from ..runtime.environment.interpreter import has_nvidia
 from ..runtime.errors import RuntimeMissing
 from ..runtime.paths import Paths, default_base
-from . import runtime_page, session, setting_up
+from . import runtime_page, setting_up
 from .progress import draw_sentence
+from .session import session
 
 ACCELERATORS = (
     (lockfile.AUTO, "Automatic", "NVIDIA's CUDA where its driver is found, else what this computer offers"),
@@ -32,22 +33,22 @@ class _Setup:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if setting_up.current():
+        if setting_up.runner.current:
             cls.poll_message_set("Another installation or check is under way")
             return False
-        if session.running():
+        if session.is_running:
             cls.poll_message_set("A texture is growing in the runtime; wait for it or cancel it")
             return False
         return True
 
     def _start(self, context: bpy.types.Context, kind: str, *words: str) -> set[str]:
-        setting_up.start(kind, *words)
+        task = setting_up.start(kind, *words)
         if self._in_window:
             bpy.ops.csd.watch_setup("INVOKE_DEFAULT")
             return {"FINISHED"}
-        task = setting_up.wait()
-        if task.problem:
-            self.report({"ERROR"}, task.problem)
+        setting_up.runner.wait()
+        if problem := setting_up.problem(task):
+            self.report({"ERROR"}, problem)
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -150,10 +151,10 @@ class CSD_OT_watch_setup(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if setting_up.current() is None:
+        if setting_up.runner.current is None:
             return {"FINISHED", "PASS_THROUGH"}
         if event.type == "ESC" and event.value == "PRESS" and _is_over_ours(context, event):
-            setting_up.cancel()
+            setting_up.runner.cancel()
             return {"FINISHED"}
         return {"PASS_THROUGH"}
 
@@ -177,10 +178,10 @@ class CSD_OT_cancel_setup(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return setting_up.current() is not None
+        return setting_up.runner.current is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        setting_up.cancel()
+        setting_up.runner.cancel()
         return {"FINISHED"}
 
 
@@ -263,10 +264,10 @@ class CSD_OT_copy_log(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(session.last_log() or setting_up.install_log())
+        return bool(session.last_log or setting_up.install_log())
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        path = setting_up.install_log() or Path(session.last_log())
+        path = setting_up.install_log() or Path(session.last_log)
         if not path.is_file():
             self.report({"ERROR"}, translated("The log {} is gone.").format(path))
             return {"CANCELLED"}

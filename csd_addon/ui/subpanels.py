@@ -5,8 +5,8 @@ from bpy.app.translations import pgettext_iface as translated
 
 from ..core.recipe import METHOD_NAMES
 from ..drive.choose_teacher import shown_settings
-from . import session
 from .guidance import SLIDERS, is_pair, mover_of
+from .session import session
 
 
 class SubPanel:
@@ -27,7 +27,7 @@ class _Settings(SubPanel):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        layout.enabled = session.running() is None
+        layout.enabled = not session.is_running
         self.draw_settings(layout, context.scene.csd)
 
 

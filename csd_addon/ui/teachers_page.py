@@ -30,7 +30,7 @@ class _TeacherOperator:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if teacher_task.current is not None:
+        if teacher_task.runner.current is not None:
             cls.poll_message_set("Another download or check is running")
             return False
         return True
@@ -82,10 +82,10 @@ class CSD_OT_cancel_download(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return teacher_task.current is not None
+        return teacher_task.runner.current is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        teacher_task.stop()
+        teacher_task.runner.cancel()
         return {"FINISHED"}
 
 
@@ -115,7 +115,7 @@ class CSD_OT_remove_teacher(_TeacherOperator, bpy.types.Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         left = translated("Files that are not from the download were left: {}.")
-        teacher_task.said = (True, left.format(", ".join(path.name for path in kept[:5]))) if kept else None
+        teacher_task.note_removal(left.format(", ".join(path.name for path in kept[:5])) if kept else "")
         return {"FINISHED"}
 
 
@@ -147,8 +147,8 @@ class CSD_OT_use_teacher_folder(bpy.types.Operator):
 
 
 def _reported(operator: bpy.types.Operator, result: set[str]) -> set[str]:
-    if teacher_task.said is not None:
-        operator.report({"INFO"} if teacher_task.said[0] else {"ERROR"}, teacher_task.said[1])
+    if outcome := teacher_task.outcome():
+        operator.report({"INFO"} if outcome[0] else {"ERROR"}, outcome[1])
     return result
 
 
@@ -160,8 +160,8 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         row.label(text="Comes with the program")
     for teacher in REMOTE_TEACHERS:
         _draw_remote_teacher(layout.box(), teacher)
-    if teacher_task.said is not None:
-        layout.label(text=teacher_task.said[1], icon="CHECKMARK" if teacher_task.said[0] else "ERROR", translate=False)
+    if outcome := teacher_task.outcome():
+        layout.label(text=outcome[1], icon="CHECKMARK" if outcome[0] else "ERROR", translate=False)
     row = layout.row()
     layout.prop(context.scene.csd, "lora")
     row.operator("csd.use_teacher_folder", icon="FILE_FOLDER")
@@ -178,33 +178,26 @@ def _draw_remote_teacher(layout: bpy.types.UILayout, teacher: RemoteTeacher) -> 
     split.label(text=words)
     size = _size(teacher)
     layout.label(text=f"{size}   {', '.join(licence.name for licence in teacher.licences)}", translate=False)
-    if teacher_task.current is not None and teacher_task.current.identifier == teacher.identifier:
-        _draw_progress(layout)
+    task = teacher_task.runner.current
+    if task is not None and task.about == teacher.identifier:
+        row = layout.row()
+        checking = translated("Reading every file")
+        text = checking if task.kind == "verify" else task.detail or translated("Connecting")
+        row.progress(factor=task.fraction, text=text)
+        row.operator("csd.cancel_download", text="", icon="X")
         return
     if elsewhere:
         layout.label(text=str(elsewhere), icon="FILE_FOLDER", translate=False)
         return
     row = layout.row()
     if found.status != "ready":
-        _draw_download(row, teacher, begun=found.status == "begun")
+        button = row.operator(
+            "csd.download_teacher", text="Continue Download" if found.status == "begun" else "Download", icon="IMPORT"
+        )
+        button.identifier = teacher.identifier
     if found.status != "absent":
         row.operator("csd.verify_teacher", icon="VIEWZOOM").identifier = teacher.identifier
         row.operator("csd.remove_teacher", text="Remove", icon="TRASH").identifier = teacher.identifier
-
-
-def _draw_download(row: bpy.types.UILayout, teacher: RemoteTeacher, *, begun: bool) -> None:
-    button = row.operator("csd.download_teacher", text="Continue Download" if begun else "Download", icon="IMPORT")
-    button.identifier = teacher.identifier
-
-
-def _draw_progress(layout: bpy.types.UILayout) -> None:
-    assert teacher_task.current is not None
-    row, news = layout.row(), teacher_task.current.news
-    checking = translated("Reading every file")
-    text = checking if teacher_task.current.action == "verify" else news.get("detail") or translated("Connecting")
-    factor = news["done"] / max(news["total"], 1) if news.get("type") == "download" else 0.0
-    row.progress(factor=factor, text=text)
-    row.operator("csd.cancel_download", text="", icon="X")
 
 
 def _draw_consent(layout: bpy.types.UILayout, teacher: RemoteTeacher) -> None:

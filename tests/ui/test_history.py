@@ -14,11 +14,13 @@ import pytest
 import csd_addon
 from csd_addon.core.settings import JobSettings
 from csd_addon.drive import object_job
+from csd_addon.drive.apply_kept import entry_settings
 from csd_addon.jobs.folder import new_folder, read_json
 from csd_addon.jobs.history import Entry
 from csd_addon.scene.material import base_color_image
 from csd_addon.scene.tiles import pictures
-from csd_addon.ui import guidance, history, past_runs, properties, session
+from csd_addon.ui import guidance, history, past_runs, properties
+from csd_addon.ui.session import session
 from tests.scene.objects import cube, datablocks, fingerprint, rigged_cube
 from tests.scene.tiled import tile_files, tiled_cube, tiled_image
 from tests.ui.conftest import NAME
@@ -333,10 +335,10 @@ def test_the_list_is_read_when_a_panel_asks_and_after_each_job(home: Path) -> No
     bpy.app.timers.unregister(past_runs._work)
     past_runs.wake()
     assert not bpy.app.timers.is_registered(past_runs._work), "nothing has happened"
-    session._last = object()
+    session.last_state = object()
     past_runs.wake()
     assert bpy.app.timers.is_registered(past_runs._work)
-    session._last = None
+    session.last_state = None
 
 
 def test_ages_and_sizes_are_words() -> None:
@@ -349,4 +351,4 @@ def test_ages_and_sizes_are_words() -> None:
 def test_the_settings_of_every_run_are_whole() -> None:
     cube()
     texture()
-    assert isinstance(history.settings_of(past_runs.entries()[0]), JobSettings)
+    assert isinstance(entry_settings(past_runs.entries()[0]), JobSettings)

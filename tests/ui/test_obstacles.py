@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import csd_addon
-from csd_addon.drive import object_job
+from csd_addon.drive.warm_worker import FAKE_VARIABLE
 from csd_addon.scene.material import apply_texture
 from csd_addon.ui import obstacles, operators, progress
 from csd_addon.ui.properties import mask_kind, read_settings
@@ -97,7 +97,7 @@ def test_a_linked_object_offers_to_make_it_local(tmp_path) -> None:
 
 def test_no_runtime_offers_its_installation_or_the_preferences(monkeypatch: pytest.MonkeyPatch) -> None:
     cube()
-    monkeypatch.delenv(object_job.FAKE_VARIABLE)
+    monkeypatch.delenv(FAKE_VARIABLE)
     monkeypatch.delenv("CSD_WORKER_PYTHON", raising=False)
     system, override = bpy.context.preferences.system, bpy.app.online_access_override
     if override:
@@ -204,9 +204,9 @@ def test_the_selected_meshes_are_chosen_and_the_active_one_is_first() -> None:
     for name in names:
         bpy.data.objects[name].select_set(True)
     bpy.context.view_layer.objects.active = bpy.data.objects["B"]
-    assert [obj.name for obj in operators.chosen(bpy.context)] == ["B", "A", "C"]
+    assert [obj.name for obj in operators.selected_meshes(bpy.context)] == ["B", "A", "C"]
     bpy.data.objects["B"].select_set(False)
-    assert [obj.name for obj in operators.chosen(bpy.context)] == ["B"]
+    assert [obj.name for obj in operators.selected_meshes(bpy.context)] == ["B"]
 
 
 @pytest.mark.parametrize(

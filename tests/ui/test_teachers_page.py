@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import bpy
 import pytest
 
+from csd_addon.drive import child_task
+from csd_addon.drive.child_task import ChildTask
 from csd_addon.runtime.teachers import catalogue
 from csd_addon.runtime.teachers.remote import SD15, find_remote_teacher
 from csd_addon.ui import obstacles, teacher_task, teachers_page
@@ -157,25 +159,26 @@ def test_verify_says_what_is_wrong(home: Path) -> None:
 
 
 def test_cancel_ends_the_child(online: None) -> None:
-    teacher_task.current = task = teacher_task.Task("download", "sd15")
-    task.news = {"type": "download", "done": 1, "total": 4, "detail": "half way"}
+    task = teacher_task.runner.start(ChildTask("download", ["teacher", "verify", "sd15"], about="sd15"))
+    task.messages = [{"type": "download", "done": 1, "total": 4, "detail": "half way"}]
     assert "25% half way" in page().texts
     with pytest.raises(RuntimeError):
         bpy.ops.csd.verify_teacher(identifier="sd15")
     bpy.ops.csd.cancel_download()
-    assert task._child.returncode is not None and teacher_task.current is None
+    assert task.exit_code is not None and teacher_task.runner.current is None and teacher_task.outcome() is None
 
 
 def test_another_file_does_not_stall_a_download(online: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blender drops every timer that is not persistent when it opens a file."""
     how: dict[str, object] = {}
-    timers = SimpleNamespace(register=lambda _, **given: how.update(given))
+    timers = SimpleNamespace(register=lambda _, **given: how.update(given), is_registered=lambda _: False)
     with monkeypatch.context() as there:
-        there.setattr(teacher_task, "bpy", SimpleNamespace(app=SimpleNamespace(background=False, timers=timers)))
+        for module in (teacher_task, child_task):
+            there.setattr(module, "bpy", SimpleNamespace(app=SimpleNamespace(background=False, timers=timers)))
         teacher_task.start("download", "sd15")
-    task = teacher_task.current
-    teacher_task.stop()
-    assert task and "-B" in task._child.args and how["persistent"]
+    task = teacher_task.runner.current
+    teacher_task.end()
+    assert task and "-B" in task.child.args and how["persistent"]
 
 
 def test_a_users_own_offline_switch_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,7 +153,7 @@ def chinese(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sentence_from_elsewhere_is_told_in_the_language_of_the_interface(
     chinese: None, sentence: str, there: str
 ) -> None:
-    assert translations.told(sentence) == there
+    assert translations.translate_sentence(sentence) == there
 
 
 def test_the_doctor_and_the_installer_speak_chinese(
@@ -174,13 +174,13 @@ def test_the_doctor_and_the_installer_speak_chinese(
     assert len(said) > 30
     for sentence in said:
         # Commands, and reasons that the system gives, stay in their own words.
-        told = re.sub("（.*?）|“.*?”", "", translations.told(sentence))
+        told = re.sub("（.*?）|“.*?”", "", translations.translate_sentence(sentence))
         assert re.search("[\u4e00-\u9fff]", told) and not re.search("[a-z]{3,} [a-z]{3,} [a-z]{3,}", told), told
 
 
 def test_in_english_it_stays_as_it_is() -> None:
     sentence = "'Crate' has 3 triangles without area; they get no texture."
-    assert translations.told(sentence) == sentence
+    assert translations.translate_sentence(sentence) == sentence
 
 
 def test_translations_keep_the_gaps_and_are_chinese() -> None:
