@@ -174,7 +174,7 @@ def registry(tmp_path: Path, wheels: list[Path]) -> Iterator[Registry]:
 
 def put_lists(profile: Path, wheels: list[Path]) -> None:
     """Our lists for the processor in place of those of the installed extension, for each Python that may be here."""
-    (folder,) = profile.rglob("csd_texture/csd_addon/runtime/locks")
+    (folder,) = profile.rglob("csd_texture/csd_addon/runtime/environment/locks")
     for path in folder.glob("worker-*.txt"):
         path.unlink()
     platform = probe(Path(sys.executable)).platform
