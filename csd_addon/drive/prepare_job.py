@@ -65,7 +65,10 @@ def prepare_in_pieces(obj: bpy.types.Object, settings: JobSettings, folder: JobF
     wanted = original.uv_map if original else settings.uv_map
     mesh = seen.mesh(wanted)
     notes = [*original.notes, *tile_notes(obj, original, seen)] if original else []
-    notes += _raise_errors(check_mesh(mesh, obj.name))
+    for problem in check_mesh(mesh, obj.name):
+        if problem.severity == "error":
+            raise ValueError(problem.sentence)
+        notes.append(problem.sentence)
     if is_rigged(obj):
         notes.append(f"'{obj.name}' is rigged: it was textured in its rest pose.")
     images = material_images(obj, seen.material) if texture and settings.images == "material" else ()
@@ -169,14 +172,6 @@ def _write(task: Task, mesh: MeshData, source: EditSource | None) -> None:
         save_layer(folder.layer, task.uvs)
     if source:
         source.save(folder.source)
-
-
-def _raise_errors(problems: list) -> list[str]:
-    """The notes among ``problems``; an error among them is raised as ``ValueError``."""
-    for problem in problems:
-        if problem.severity == "error":
-            raise ValueError(problem.sentence)
-    return [problem.sentence for problem in problems]
 
 
 def _choose_uv_layer(
