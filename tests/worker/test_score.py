@@ -101,7 +101,8 @@ def test_coefficient_sums() -> None:
     def predictions(c: score.Coefficients) -> float:
         return c.text + c.negative + c.null
 
-    for c in (score.csd(), score.csd(1, 0.7), score.csd(1, 0.5, 0.05), score.sds(W), score.sds(W, negative=True)):
+    for c in (score.csd(), score.csd(1, 0.7), score.csd(1, 0.5, 0.05), score.sds(W), score.sds(W, negative=True),
+              score.guided(W, 0.5)):  # fmt: skip
         assert abs(predictions(c) + c.noise) < 1e-12, "a shift of all predictions by the noise changes nothing"
     assert predictions(score.csd(1, 0.7)) == pytest.approx(0, abs=1e-12)
     assert predictions(score.csd(1, 0.5, kappa=0.05)) == pytest.approx(0.05)
@@ -109,6 +110,17 @@ def test_coefficient_sums() -> None:
     # NFSD (method.md 2.2): at noisy steps Eq 10 with (s, 1), below them a row that keeps the prediction's own size.
     assert score.csd(W, 1) == score.Coefficients(text=W, negative=-1, null=1 - W)
     assert predictions(score.Coefficients(text=W, null=1 - W)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("negative_weight", [0.0, 0.5])
+def test_guidance_of_sampling_is_the_generative_part_and_so_much_classifier(negative_weight: float) -> None:
+    # [eps_y - eps] + (guidance - 1) [eps_y - eps_0] - weight [eps_neg - eps_0]; diffusers counts guidance so.
+    generative = gradient(score.Coefficients(text=1, noise=-1))
+    negative = gradient(score.Coefficients(text=0, negative=1, null=-1))
+    expected = generative + (W - 1) * gradient(score.csd()) - negative_weight * negative
+    assert_same(gradient(score.guided(W, negative_weight)), expected)
+    assert score.guided(W, negative_weight) == score.csd(W - 1, negative_weight, kappa=1.0)
+    assert score.guided(1.0).rows() == ("text",), "guidance 1 is the prompt alone"
 
 
 def test_cfg_conventions_differ_by_one() -> None:
