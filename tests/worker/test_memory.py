@@ -279,6 +279,15 @@ def test_clipping_keeps_directions_and_never_raises_a_pixel() -> None:
     assert torch.equal(clip_pixels(gradient, 0), gradient) and not clip_pixels(gradient * 0, 3).any()
 
 
+def test_clipping_is_relative_to_all_channels_that_there_are() -> None:
+    gradient = torch.ones(1, 5, 8, 8)
+    gradient[:, :, 0, 0] = 100
+    limit = 2 * gradient.square().mean().sqrt()
+    largest = float(clip_pixels(gradient, 2.0).max())
+    print(f"largest {largest:.4f}, limit {float(limit):.4f}")
+    assert largest == pytest.approx(float(limit), rel=1e-5)
+
+
 # --- The loop ----------------------------------------------------------------------------------------------------
 
 SMALL = overridden(
