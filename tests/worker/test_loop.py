@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from csd_addon.core.channels import width
 from csd_addon.core.mesh import Normalization
 from csd_addon.core.recipe import Distill, Field, Guide, Recipe, Run, Views, constant
 from csd_addon.core.resolving import overridden
@@ -123,7 +124,8 @@ def colors(loop: Loop) -> torch.Tensor:
 def batch_of(loop: Loop, numbers: Sequence[int], backgrounds: torch.Tensor | None = None) -> Batch:
     """The views of the pool with these ``numbers``, over black if no ``backgrounds`` are given."""
     views = tuple(loop.views.pool[i] for i in numbers)
-    return Batch(tuple(numbers), views, torch.zeros(len(views), 3) if backgrounds is None else backgrounds)
+    black = torch.zeros(len(views), width(loop.shape.channels))
+    return Batch(tuple(numbers), views, black if backgrounds is None else backgrounds)
 
 
 def test_reaches_the_predicted_fixed_point(tmp_path: Path) -> None:
