@@ -90,7 +90,7 @@ def parts(networks: Networks) -> list[torch.nn.Module]:
 
 
 def weights(teacher: DiffusionTeacher) -> list[torch.Tensor]:
-    networks = [teacher._unet, teacher._vae, teacher._text, *teacher._controlnets]
+    networks = [teacher.unet, teacher._vae, teacher._text, *teacher._controlnets]
     return [tensor for network in networks for tensor in (*network.parameters(), *network.buffers())]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.worker.test_synthesis import colors
 
 from csd_addon.core.recipe import constant
 from csd_addon.runtime.paths import Paths
@@ -23,7 +24,6 @@ from csd_addon.worker.teacher.diffusion import DiffusionTeacher
 from tests.worker.original_layout import write_controlnet, write_single_file
 from tests.worker.test_memory import SMALL, make_loop
 from tests.worker.test_sources import as_strings
-from tests.worker.test_synthesis import colors
 from tests.worker.test_teacher import CPU, inputs, load, save_tiny
 
 W = 7.5
@@ -96,7 +96,7 @@ def test_identities_hold_for_its_predictions(teacher: DiffusionTeacher) -> None:
 
 def test_only_rows_with_a_weight_are_evaluated(teacher: DiffusionTeacher) -> None:
     sizes: list[int] = []
-    hook = teacher._unet.register_forward_pre_hook(lambda network, given: sizes.append(len(given[0])))
+    hook = teacher.unet.register_forward_pre_hook(lambda network, given: sizes.append(len(given[0])))
     for coefficients in (score.csd(), score.csd(1, 1), score.csd(1, 0.5), score.Coefficients(text=1, noise=-1)):
         gradient(teacher, coefficients)
     hook.remove()

@@ -99,7 +99,7 @@ def test_control_residuals_are_summed_and_follow_their_scale(tiny: DiffusionTeac
     def eps(*scales: float) -> torch.Tensor:
         return tiny.predict_noise(x, t, prompts, conditions, list(scales))
 
-    assert torch.equal(eps(0, 0), tiny._unet(x, t, encoder_hidden_states=prompts).sample)
+    assert torch.equal(eps(0, 0), tiny.unet(x, t, encoder_hidden_states=prompts).sample)
     assert not torch.allclose(eps(1, 0), eps(0, 0)) and not torch.allclose(eps(0, 1), eps(1, 0))
     assert not torch.allclose(eps(0.5, 0), eps(1, 0))
     swapped = tiny.predict_noise(x, t, prompts, conditions[::-1], [1.0, 0.0])
@@ -147,7 +147,7 @@ def test_a_teacher_like_stable_diffusion_21(tmp_path: Path) -> None:
     assert prompts.shape[2] == 1024
     eps = teacher.predict_noise(x, t, prompts, conditions, [1.0, 1.0])
     rounded, words = x.to(teacher.noise_dtype), prompts.to(teacher.noise_dtype)
-    v = teacher._unet(rounded, t, encoder_hidden_states=words, **teacher._control(
+    v = teacher.unet(rounded, t, encoder_hidden_states=words, **teacher._control(
         rounded, t, words, conditions, [1.0, 1.0], repeat=1)).sample.float()  # fmt: skip
     abar = teacher.alphas_cumprod[t].reshape(-1, 1, 1, 1)
     error = float((eps - abar.sqrt() * v - (1 - abar).sqrt() * x).abs().max())
