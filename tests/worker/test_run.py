@@ -66,8 +66,8 @@ def test_job_ends_with_a_full_report(tmp_path: Path) -> None:
 def test_expert_values_reach_the_run_and_its_report(tmp_path: Path) -> None:
     expert = {"kappa": 0.3, "levels": 3, "view_pool": 5}
     report = run(make_folder(tmp_path, expert=expert))[-1].report
-    assert report["settings"]["expert"] == expert and report["recipe"]["kappa"] == [0, 0.3, 0.3, 0]
-    assert (report["recipe"]["levels"], report["recipe"]["view_pool"]) == (3, 5)
+    assert report["settings"]["expert"] == expert and report["recipe"]["mover"]["kappa"] == [0, 0.3, 0.3, 0]
+    assert (report["recipe"]["field"]["levels"], report["recipe"]["views"]["view_pool"]) == (3, 5)
     for wrong, words in (({"speed": 1}, "no expert value 'speed'"), ({"t_max": 0.001}, "noise levels run from t_min")):
         with pytest.raises(JobFailure, match=words):
             run(make_folder(tmp_path, expert=wrong))
