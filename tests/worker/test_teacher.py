@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -87,13 +87,13 @@ def inputs(batch: int = 2, size: int = 64):
 
 
 def told(
-    texts: Sequence[str], conditions: Sequence[torch.Tensor] = (), scales: Sequence[float] = (), row: str = "text"
+    prompts: Mapping[str, Sequence[str]], conditions: Sequence[torch.Tensor] = (), scales: Sequence[float] = ()
 ) -> Conditioning:
-    """What a teacher is told of images with these ``texts`` in one row. conditions, scales: of depth, then canny."""
-    names = ("depth", "canny")[: len(conditions)]
+    """What a teacher is told of some images. prompts: by row. conditions, scales: of depth, then canny, or none."""
+    names, count = ("depth", "canny")[: len(conditions)], len(next(iter(prompts.values())))
     return Conditioning(
-        prompts={row: texts}, images=dict(zip(names, conditions, strict=True)),
-        scales=dict(zip(names, scales, strict=True)), cameras=[View(0, 0, 4, 35)] * len(texts),
+        prompts, images=dict(zip(names, conditions, strict=True)), scales=dict(zip(names, scales, strict=True)),
+        cameras=[View(0, 0, 4, 35)] * count,
     )  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def predict(
     conditions: Sequence[torch.Tensor] = (), scales: Sequence[float] = (),
 ) -> torch.Tensor:  # fmt: skip
     """eps of the text row."""
-    return teacher.predict_noise(x_t, t, told(texts, conditions, scales), ("text",))["text"]
+    return teacher.predict_noise(x_t, t, told({"text": texts}, conditions, scales), ("text",))["text"]
 
 
 def test_round_trip_and_shapes(tiny: DiffusionTeacher) -> None:
