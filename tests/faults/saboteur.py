@@ -139,12 +139,12 @@ def main() -> None:
     if "--fake" in rest:
         from csd_addon.worker.serve.fake import run_job
     else:
-        from csd_addon.worker.method import synthesis
-        from csd_addon.worker.run import texture
+        from csd_addon.worker.method import loop
+        from csd_addon.worker.run import grow
         from csd_addon.worker.run.entry import run_job
 
         # A checkpoint and a message at every step.
-        synthesis.CHECKPOINT_PERIOD, texture.PROGRESS_PERIOD = -1.0, -1.0
+        loop.CHECKPOINT_PERIOD, grow.PROGRESS_PERIOD = -1.0, -1.0
     channel = process.claim_stdout()
     with contextlib.suppress(KeyboardInterrupt):
         process.serve(sabotaged(run_job, fault, phase, channel.fileno()), sys.stdin.buffer, channel)

@@ -20,9 +20,10 @@ import torch
 from diffusers import AutoencoderTiny, ControlNetModel, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from csd_addon.core.edit import resolve_edit
 from csd_addon.core.recipe import at
+from csd_addon.core.resolving import resolve
 from csd_addon.core.settings import JobSettings
+from csd_addon.core.teacher_folder import read_preferences
 from csd_addon.worker.teacher.diffusion import to_noise
 from training import stages
 from training.captions import caption
@@ -210,9 +211,9 @@ def test_right_conditions_lower_the_loss(unet, latents, text, held_out, kind):
 @pytest.mark.parametrize("name", ["mini", "broad"])
 def test_an_edit_guides_away_from_what_it_removes_to_the_end(name):
     """A new texture's negative may fade out; an edit that keeps the pattern has only that to lose its old colour by."""
-    preferences = json.loads((TEACHERS / name / "csd.json").read_text(encoding="utf-8"))
     settings = JobSettings("edit", target="blue brick", remove="red brick", keep="pattern", preset="balanced")
-    weights = [at(resolve_edit(settings, preferences).w2, share / 10) for share in range(11)]
+    mover = resolve(settings, read_preferences(TEACHERS / name)).mover
+    weights = [at(mover.w2, share / 10) for share in range(11)]
     print(name, weights)
     assert weights == [1.0] * 11
 

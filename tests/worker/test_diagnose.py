@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from csd_addon.core.diagnosis import VARIANTS
-from csd_addon.core.recipe import Recipe, at, constant
+from csd_addon.core.recipe import Recipe, at
+from csd_addon.core.resolving import overridden
 from csd_addon.core.settings import JobSettings
 from csd_addon.jobs.folder import new_folder, write_json
 from csd_addon.protocol import Cancelled, Done, Warning
-from csd_addon.worker.run import texture
+from csd_addon.worker.run import session
 from csd_addon.worker.run.diagnosis import NEGATIVE, recipe_of
 from csd_addon.worker.run.entry import run_job
 from csd_addon.worker.serve.control import Control
@@ -22,9 +22,10 @@ from tests import shapes
 from tests.worker.test_teacher import save_tiny
 
 PREFERENCES = {
-    "resolution": 64, "view_pool": 2, "views_per_step": 1, "levels": 2, "table_log2": 6, "coarsest": 4, "finest": 8,
-    "negative": "", "view_words": False, "close_up_share": 0.0,
-}  # fmt: skip
+    "views": {"resolution": 64, "view_pool": 2, "views_per_step": 1, "view_words": False, "close_up_share": 0.0},
+    "field": {"levels": 2, "table_log2": 6, "coarsest": 4, "finest": 8},
+    "guide": {"negative": ""},
+}
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_diagnosis_leaves_its_figures(job) -> None:
 
 def test_a_memory_that_is_too_small_is_told_of_once(job, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in each of the seven runs."""
-    monkeypatch.setattr(texture, "free_bytes", lambda device: 1)
+    monkeypatch.setattr(session, "free_bytes", lambda device: 1)
     said: list = []
     run_job(job, Control(), said.append, False)
     assert isinstance(said[-1], Done) and len(said[-1].report["runs"]) == 7
@@ -78,15 +79,14 @@ def test_a_diagnosis_can_be_cancelled(job, request_end) -> None:
 
 
 def test_the_runs_differ_in_their_rows_alone() -> None:
-    base = replace(Recipe(), negative="ugly", front=90.0, iterations=7, kappa=constant(0.3))
+    base = overridden(Recipe(), {"negative": "ugly", "front": 90.0, "iterations": 7, "kappa": 0.3})
     for variant in VARIANTS:
         recipe, negative = recipe_of(base, variant, "")
-        assert negative == ("ugly" if variant.negative else "") == recipe.negative
-        assert at(recipe.kappa, 0.5) == 0 and (recipe.front, recipe.iterations) == (90.0, 7)
-        same = replace(
-            recipe, negative="ugly", kappa=base.kappa, w2=base.w2, sds_weight=base.sds_weight
-        )
+        assert negative == ("ugly" if variant.negative else "") == recipe.guide.negative
+        assert at(recipe.mover.kappa, 0.5) == 0 and (recipe.views.front, recipe.run.iterations) == (90.0, 7)
+        was = {name: getattr(base.mover, name) for name in ("kappa", "w2", "sds_weight")}
+        same = overridden(recipe, {"negative": "ugly", **was})
         assert same == base, variant.name
     annealed = recipe_of(base, VARIANTS[-1], "other words")
-    assert annealed[1] == "other words" and [at(annealed[0].w2, p) for p in (0, 0.5, 1)] == [1, 0.5, 0]
-    assert recipe_of(replace(base, negative=""), VARIANTS[-1], "")[1] == NEGATIVE
+    assert annealed[1] == "other words" and [at(annealed[0].mover.w2, p) for p in (0, 0.5, 1)] == [1, 0.5, 0]
+    assert recipe_of(overridden(base, {"negative": ""}), VARIANTS[-1], "")[1] == NEGATIVE

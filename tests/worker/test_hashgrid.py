@@ -39,7 +39,7 @@ def test_gradient_agrees_with_finite_differences_at_all_corners() -> None:
 
 
 def test_kept_cells_are_found_once_and_give_the_same_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    field = TextureField(LEVELS, albedo=(0.0, 1.0), generator=torch.Generator().manual_seed(5))
+    field = TextureField(LEVELS, channels=3, albedo=(0.0, 1.0), generator=torch.Generator().manual_seed(5))
     points = torch.rand(300, 3, generator=torch.Generator().manual_seed(6)) * 2 - 1
     found: list[int] = []
     monkeypatch.setattr(hashgrid, "_CPU_BLOCK", 128)
@@ -90,7 +90,8 @@ def test_field_starts_mid_grey_and_equal_seeds_give_equal_fields() -> None:
 
     def colors(seed: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
-        return TextureField(level_table(16, 19, 16, 2048), albedo=(0.03, 0.97), generator=generator)(points)
+        levels = level_table(16, 19, 16, 2048)
+        return TextureField(levels, channels=3, albedo=(0.03, 0.97), generator=generator)(points)
 
     grey = float((colors(0) - 0.5).abs().max().detach())
     print(f"largest distance from grey {grey:.1e}, tolerance 1e-3")
@@ -99,7 +100,7 @@ def test_field_starts_mid_grey_and_equal_seeds_give_equal_fields() -> None:
 
 
 def test_colours_stay_inside_the_albedo_range() -> None:
-    field = TextureField(LEVELS, albedo=(0.1, 0.8))
+    field = TextureField(LEVELS, channels=3, albedo=(0.1, 0.8))
     with torch.no_grad():
         field.first.uniform_(-100, 100)
         colors = field(torch.rand(1000, 3) * 2 - 1)
@@ -107,7 +108,7 @@ def test_colours_stay_inside_the_albedo_range() -> None:
 
 
 def test_unobserved_entries_get_no_gradient() -> None:
-    field = TextureField(LEVELS, albedo=(0.0, 1.0))
+    field = TextureField(LEVELS, channels=3, albedo=(0.0, 1.0))
     field(torch.full((10, 3), -0.9)).sum().backward()
     far = encode(torch.full((1, 3), 0.9, dtype=torch.float32), field.first.grad, field.first.grad, LEVELS[:2])
     assert (far == 0).all() and field.first.grad.abs().sum() > 0

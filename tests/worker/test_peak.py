@@ -18,7 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from csd_addon.core.mesh import Normalization
-from csd_addon.core.recipe import Recipe
+from csd_addon.core.recipe import Views
+from csd_addon.core.views import View
 from csd_addon.worker.field import hashgrid
 from csd_addon.worker.look.compositing import composite
 from csd_addon.worker.look.surface import Surface
@@ -26,6 +27,7 @@ from csd_addon.worker.look.views import sample_pool
 from csd_addon.worker.method.pullback import Encoded
 from csd_addon.worker.teacher import memory
 from csd_addon.worker.teacher.diffusion import DiffusionTeacher
+from csd_addon.worker.teacher.interface import Conditioning
 from csd_addon.worker.teacher.loading import Networks
 from csd_addon.worker.teacher.memory import Need, Plan, fit
 from tests import shapes
@@ -73,6 +75,8 @@ MODE = FakeTensorMode(allow_non_fake_inputs=True)
 def networks() -> Networks:
     with MODE:
         made = true_networks(torch.bfloat16)
+    # As the tokenizer of Stable Diffusion 1.5.
+    made.tokenizer.model_max_length = 77
     for network in parts(made):
         # Tensors without data can't change their place, and need not.
         network.to = lambda *_, network=network, **__: network
@@ -89,9 +93,8 @@ def parts(networks: Networks) -> list[torch.nn.Module]:
     return [networks.unet, networks.vae, networks.text_encoder, *networks.controlnets.values()]
 
 
-def weights(teacher: DiffusionTeacher) -> list[torch.Tensor]:
-    networks = [teacher.unet, teacher._vae, teacher._text, *teacher._controlnets]
-    return [tensor for network in networks for tensor in (*network.parameters(), *network.buffers())]
+def weights(networks: Networks) -> list[torch.Tensor]:
+    return [tensor for network in parts(networks) for tensor in (*network.parameters(), *network.buffers())]
 
 
 def encode_and_pull_back(teacher: DiffusionTeacher, views: int, piece: int) -> None:
@@ -107,29 +110,33 @@ def encode_and_pull_back(teacher: DiffusionTeacher, views: int, piece: int) -> N
 
 
 def predict(teacher: DiffusionTeacher, samples: int) -> None:
-    images = [torch.rand(samples, 3, EDGE, EDGE) for _ in teacher.conditions]
-    prompts = torch.rand(samples, 77, 768, dtype=torch.bfloat16)
-    t = torch.full((samples,), 300)
-    teacher.predict_noise(torch.rand(samples, 4, 64, 64), t, prompts, images, [1.0, 1.0])
+    told = Conditioning(
+        prompts={"text": ["red brick"] * samples},
+        images={name: torch.rand(samples, 3, EDGE, EDGE) for name in teacher.conditions},
+        scales=dict.fromkeys(teacher.conditions, 1.0), cameras=[View(0, 0, 4, 35)] * samples,
+    )  # fmt: skip
+    teacher.predict_noise(torch.rand(samples, 4, 64, 64), torch.full((samples,), 300), told, ("text",))
 
 
 @pytest.mark.parametrize(
     ("views", "plan"),
     [(2, Plan(2, 2)), (4, Plan(4, 1)), (2, Plan(2, 1, recompute=True)), (1, Plan(1, 1, recompute=True, tile=256))],
 )
-def test_the_encoders_graph_is_as_large_as_estimated(teacher: DiffusionTeacher, views: int, plan: Plan) -> None:
+def test_the_encoders_graph_is_as_large_as_estimated(
+    teacher: DiffusionTeacher, networks: Networks, views: int, plan: Plan
+) -> None:
     teacher.adopt(plan)
-    peak = counted(lambda: encode_and_pull_back(teacher, views, plan.encoder_views), weights(teacher))
+    peak = counted(lambda: encode_and_pull_back(teacher, views, plan.encoder_views), weights(networks))
     estimate = need(views).graph(plan)
     print(f"{plan.words()}: {peak / GB:.3f} GB counted, {estimate / GB:.3f} estimated, from 0.97 to 1.2 times")
     assert 0.97 < estimate / peak < 1.2
-    assert teacher._vae.use_tiling == bool(plan.tile)
+    assert networks.vae.use_tiling == bool(plan.tile)
 
 
 @pytest.mark.parametrize("samples", [1, 6])
-def test_the_noise_takes_what_was_estimated(teacher: DiffusionTeacher, samples: int) -> None:
+def test_the_noise_takes_what_was_estimated(teacher: DiffusionTeacher, networks: Networks, samples: int) -> None:
     teacher.adopt(Plan(samples, 1))
-    peak, estimate = counted(lambda: predict(teacher, samples), weights(teacher)), samples * need(1).noise
+    peak, estimate = counted(lambda: predict(teacher, samples), weights(networks)), samples * need(1).noise
     print(f"{samples} samples: {peak / GB:.3f} GB counted, {estimate / GB:.3f} estimated, from 1 to 1.6 times")
     assert 1 < estimate / peak < 1.6
 
@@ -139,14 +146,14 @@ def test_the_field_takes_what_was_estimated(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("_CPU_BLOCK", "_CPU_MLP_BLOCK"):
         monkeypatch.setattr(hashgrid, name, 10**9)
     levels, generator = hashgrid.level_table(16, 12, 16, 2048), torch.Generator().manual_seed(0)
-    field = hashgrid.TextureField(levels, albedo=(0.03, 0.97), generator=generator)
+    field = hashgrid.TextureField(levels, channels=3, albedo=(0.03, 0.97), generator=generator)
     owned = [*field.parameters()]
     for parameter in owned:
         parameter.grad = torch.zeros_like(parameter)
-    recipe = Recipe(resolution=192, view_pool=1, close_up_share=1.0, close_up_fill=(9.0, 9.1))
+    numbers = Views(resolution=192, view_pool=1, close_up_share=1.0, close_up_fill=(9.0, 9.1))
     mesh = shapes.sphere()
     surface = Surface.of(mesh, Normalization.of(mesh.positions))
-    (view,) = sample_pool(surface, recipe, generator, ())
+    (view,) = sample_pool(surface, numbers, generator, ())
 
     def work() -> None:
         images = composite([view], field(view.gbuffer.position), torch.rand(1, 3))
@@ -166,15 +173,18 @@ def need(views: int, rows: int = 3) -> Need:
 
 
 @pytest.mark.parametrize(("card", "views"), [(6, 1), (8, 4), (24, 8)])
-def test_the_plan_for_a_card_fits_into_it_by_the_count(teacher: DiffusionTeacher, card: int, views: int) -> None:
-    asked = replace(need(views), weights=teacher.held(), text_weights=sum(p.nbytes for p in teacher._text.parameters()))
+def test_the_plan_for_a_card_fits_into_it_by_the_count(
+    teacher: DiffusionTeacher, networks: Networks, card: int, views: int
+) -> None:
+    text_weights = sum(p.nbytes for p in networks.text_encoder.parameters())
+    asked = replace(need(views), weights=teacher.held(), text_weights=text_weights)
     free = (card - 0.5) * GB  # the desktop takes its share
     plan = fit(asked, int(free))
     teacher.adopt(plan)
     # While the noise is predicted the graph of all views waits, unless they are encoded again.
     waiting = asked.graph(plan) if plan.encoder_views >= views else 0
-    graph = counted(lambda: encode_and_pull_back(teacher, views, plan.encoder_views), weights(teacher))
-    noise = counted(lambda: predict(teacher, plan.noise_batch), weights(teacher))
+    graph = counted(lambda: encode_and_pull_back(teacher, views, plan.encoder_views), weights(networks))
+    noise = counted(lambda: predict(teacher, plan.noise_batch), weights(networks))
     fixed = memory.OVERHEAD + asked.weights - asked.text_weights * plan.text_on_cpu + asked.field
     peak = fixed + max(graph, min(graph, waiting) + noise)
     print(f"{card} GB, {views} views, {plan.words()}: {peak / GB:.2f} of {free / GB:.2f} GB counted")

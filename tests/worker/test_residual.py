@@ -24,7 +24,7 @@ def transform(matrix: float | torch.Tensor, offset: float | torch.Tensor, count:
 
 
 def test_the_field_is_exactly_zero_at_first_and_learns_from_the_first_step() -> None:
-    field = ResidualField(LEVELS, generator=torch.Generator().manual_seed(0))
+    field = ResidualField(LEVELS, channels=3, generator=torch.Generator().manual_seed(0))
     points = random(500, 3).float() * 2 - 1
     values = field(points)
     assert values.shape == (500, 12) and not values.any()
@@ -63,7 +63,7 @@ def test_minus_one_paints_over_whatever_was_there() -> None:
 
 @pytest.mark.parametrize("opacity", [0.0, 0.3, 1.0])
 def test_paint_lies_over_the_source_with_its_opacity(opacity: float) -> None:
-    field = PaintField(LEVELS, albedo=ALBEDO).double()
+    field = PaintField(LEVELS, channels=3, albedo=ALBEDO).double()
     torch.nn.init.normal_(field.table, 0, 0.2, generator=torch.Generator().manual_seed(1))
     points, source = random(300, 3) * 2 - 1, random(300, 3, seed=1)
     assert adjust(field(points), source, ALBEDO).equal(source), "until the first step nothing is painted"
@@ -118,7 +118,7 @@ def test_the_gradient_is_that_of_finite_differences_inside() -> None:
 
 
 def test_the_whole_field_has_the_gradient_of_finite_differences() -> None:
-    field = ResidualField(LEVELS, generator=torch.Generator().manual_seed(3)).double()
+    field = ResidualField(LEVELS, channels=3, generator=torch.Generator().manual_seed(3)).double()
     # Away from zero, where the hidden layer's ReLUs have their kinks.
     for seed, name in enumerate(("output", "first", "second")):
         torch.nn.init.normal_(getattr(field, name), 0, 0.1, generator=torch.Generator().manual_seed(seed))

@@ -7,24 +7,24 @@ Stable Diffusion networks with two ControlNets make them, through the same call 
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from tests.worker.test_synthesis import colors
+from diffusers import UNet2DConditionModel
 
-from csd_addon.core.recipe import constant
+from csd_addon.core.resolving import overridden
 from csd_addon.runtime.paths import Paths
 from csd_addon.runtime.teachers.catalogue import find_teacher
 from csd_addon.runtime.teachers.remote import SD15, SD15_CANNY, SD15_DEPTH
 from csd_addon.worker.method import score
-from csd_addon.worker.serve.control import Control
+from csd_addon.worker.run.checkpoint import load_checkpoint
 from csd_addon.worker.teacher.diffusion import DiffusionTeacher
 from tests.worker.original_layout import write_controlnet, write_single_file
+from tests.worker.test_loop import colors, run
 from tests.worker.test_memory import SMALL, make_loop
 from tests.worker.test_sources import as_strings
-from tests.worker.test_teacher import CPU, inputs, load, save_tiny
+from tests.worker.test_teacher import CPU, inputs, load, save_tiny, told
 
 W = 7.5
 TOLERANCE = 1e-5
@@ -64,11 +64,8 @@ def gradient(
     x = teacher.encode(images)
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(5))
     texts = {"text": "red brick", "negative": "plain gray", "null": "", **words}
-    prompts = {row: teacher.embed([texts[row]] * 2) for row in coefficients.rows()}
-    return score.score_gradient(
-        teacher, x, t, noise, coefficients=coefficients, prompts=prompts, weighting="sigma2", conditions=conditions,
-        scales=[1.0, 0.7],
-    )  # fmt: skip
+    given = told({row: [texts[row]] * 2 for row in coefficients.rows()}, conditions, [1.0, 0.7])
+    return score.score_gradient(teacher, x, t, noise, coefficients=coefficients, told=given, weighting="sigma2")
 
 
 def assert_same(a: torch.Tensor, b: torch.Tensor) -> None:
@@ -94,12 +91,17 @@ def test_identities_hold_for_its_predictions(teacher: DiffusionTeacher) -> None:
     assert_same(g(score.Coefficients(text=W + 1, null=-W, noise=-1)), g(score.sds(W)))  # 16: s = w + 1
 
 
-def test_only_rows_with_a_weight_are_evaluated(teacher: DiffusionTeacher) -> None:
+def test_only_rows_with_a_weight_are_evaluated(teacher: DiffusionTeacher, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    hook = teacher.unet.register_forward_pre_hook(lambda network, given: sizes.append(len(given[0])))
+    honest = UNet2DConditionModel.forward
+
+    def forward(network: UNet2DConditionModel, x: torch.Tensor, *given, **named):
+        sizes.append(len(x))
+        return honest(network, x, *given, **named)
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", forward)
     for coefficients in (score.csd(), score.csd(1, 1), score.csd(1, 0.5), score.Coefficients(text=1, noise=-1)):
         gradient(teacher, coefficients)
-    hook.remove()
     assert sizes == [4, 4, 6, 2], "two views for each row"
 
 
@@ -114,10 +116,8 @@ def test_norms_are_those_of_the_parts(teacher: DiffusionTeacher) -> None:
 
 
 def test_a_run_is_the_same_run_whatever_the_source(teacher: DiffusionTeacher, folder: Path, tmp_path: Path) -> None:
-    recipe = replace(SMALL, w2=constant(0.5))
-    here, there = make_loop(teacher, recipe), make_loop(load(folder), recipe)
-    for loop in (here, there):
-        loop.run(Control(), lambda: None, tmp_path)
+    recipe = overridden(SMALL, {"w2": 0.5})
+    here, there = (run(make_loop(each, recipe), tmp_path) for each in (teacher, load(folder)))
     difference = float((colors(here) - colors(there)).abs().max())
     print(f"{here.iteration} steps: largest difference from the folder's run {difference:.1e}, tolerance 0")
     assert here.iteration == 4 and difference == 0
@@ -126,9 +126,8 @@ def test_a_run_is_the_same_run_whatever_the_source(teacher: DiffusionTeacher, fo
 
 def test_a_resumed_run_is_the_same_run(teacher: DiffusionTeacher, tmp_path: Path) -> None:
     whole, first, second = (make_loop(teacher) for _ in range(3))
-    whole.run(Control(), lambda: None, tmp_path)
-    control = Control()
-    first.run(control, lambda: control.request_cancel() if first.iteration == 2 else None, tmp_path)
-    second.restore(tmp_path)
-    second.run(Control(), lambda: None, tmp_path)
+    run(whole, tmp_path)
+    run(first, tmp_path, until=2)
+    load_checkpoint(tmp_path, second)
+    run(second, tmp_path)
     assert torch.equal(colors(second), colors(whole))

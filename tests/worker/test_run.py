@@ -65,12 +65,21 @@ def test_job_ends_with_a_full_report(tmp_path: Path) -> None:
 
 def test_expert_values_reach_the_run_and_its_report(tmp_path: Path) -> None:
     expert = {"kappa": 0.3, "levels": 3, "view_pool": 5}
-    report = run(make_folder(tmp_path, expert=expert))[-1].report
-    assert report["settings"]["expert"] == expert and report["recipe"]["kappa"] == [0, 0.3, 0.3, 0]
-    assert (report["recipe"]["levels"], report["recipe"]["view_pool"]) == (3, 5)
+    report = run(make_folder(tmp_path, expert=expert, method="distill"))[-1].report
+    assert report["settings"]["expert"] == expert and report["method"] == "Distillation (CSD)"
+    assert report["recipe"]["mover"]["kappa"] == [0, 0.3, 0.3, 0]
+    assert (report["recipe"]["field"]["levels"], report["recipe"]["views"]["view_pool"]) == (3, 5)
     for wrong, words in (({"speed": 1}, "no expert value 'speed'"), ({"t_max": 0.001}, "noise levels run from t_min")):
         with pytest.raises(JobFailure, match=words):
-            run(make_folder(tmp_path, expert=wrong))
+            run(make_folder(tmp_path, expert=wrong, method="distill"))
+
+
+def test_a_number_of_the_other_method_is_refused_and_one_of_its_own_reaches_the_run(tmp_path: Path) -> None:
+    report = run(make_folder(tmp_path, expert={"guidance": 3.0}))[-1].report
+    assert report["method"] == "Sampling" and report["recipe"]["mover"]["guidance"] == 3.0
+    with pytest.raises(JobFailure, match="'kappa' belongs to Distillation, and this run is by Sampling") as caught:
+        run(make_folder(tmp_path, expert={"kappa": 0.3}))
+    assert caught.value.kind == "input"
 
 
 def test_a_uv_map_on_udim_tiles_gives_an_image_for_each(tmp_path: Path) -> None:
@@ -165,6 +174,21 @@ def test_missing_parts_of_the_teacher_are_named(tmp_path: Path) -> None:
     with pytest.raises(JobFailure, match="nothing") as caught:
         run(folder)
     assert caught.value.kind == "teacher"
+
+
+def test_a_damaged_list_of_what_the_teacher_likes_is_a_sentence(tmp_path: Path) -> None:
+    root = tmp_path / "teacher"
+    root.mkdir()
+    for part in MINI.iterdir():
+        if part.is_dir():
+            (root / part.name).symlink_to(part)
+    folder = make_folder(tmp_path)
+    write_json(folder.job, {**read_json(folder.job), "teacher": {"root": str(root)}})
+    for text, words in (("{", r"csd\.json is damaged"), ('{"extends": "none.json"}', r"none\.json, which is not there")):
+        (root / "csd.json").write_text(text, encoding="utf-8")
+        with pytest.raises(JobFailure, match=words) as caught:
+            run(folder)
+        assert caught.value.kind == "teacher"
 
 
 def brick_source(

@@ -23,7 +23,7 @@ from csd_addon.worker.teacher.diffusion import DiffusionTeacher
 from csd_addon.worker.teacher.loading import OUTLINE
 from csd_addon.worker.teacher.warm import warm_teacher
 from tests.worker.original_layout import write_controlnet, write_outline, write_single_file
-from tests.worker.test_teacher import CPU, inputs, load, save_tiny
+from tests.worker.test_teacher import CPU, inputs, load, predict, save_tiny
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,7 @@ def folder(tmp_path_factory) -> Path:
 def predicted(teacher: DiffusionTeacher) -> torch.Tensor:
     """Everything that a step asks of a teacher, in one tensor."""
     images, t, conditions = inputs()
-    x, prompts = teacher.encode(images), teacher.embed(["red brick", ""])
-    return teacher.predict_noise(x, t, prompts, conditions, [1.0, 0.7])
+    return predict(teacher, teacher.encode(images), t, ["red brick", ""], conditions, [1.0, 0.7])
 
 
 def as_strings(found) -> dict[str, str]:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from csd_addon.core.mesh import MeshData, Normalization
-from csd_addon.core.recipe import Recipe
+from csd_addon.core.recipe import Views
 from csd_addon.worker.look.places import cubes
 from csd_addon.worker.look.surface import Surface
 from csd_addon.worker.look.targets import COUNT, WELL, Targets
@@ -16,7 +16,7 @@ from tests import shapes
 from tests.worker.test_unseen import box_in_box
 
 # As the bundled teacher draws them.
-CLOSE = Recipe(resolution=64, view_pool=48, close_up_share=1.0, close_up_fill=(1.9, 2.6), close_up_directions=14)
+CLOSE = Views(resolution=64, view_pool=48, close_up_share=1.0, close_up_fill=(1.9, 2.6), close_up_directions=14)
 
 
 def boxes(*sizes_and_middles: tuple[tuple[float, float, float], tuple[float, float, float]]) -> MeshData:
@@ -65,7 +65,7 @@ def test_no_part_of_a_surface_is_left_to_views_that_graze_it() -> None:
 
 def test_a_point_is_due_until_it_was_shown_from_the_front() -> None:
     surface, targets = targets_of(shapes.sphere())
-    (view,) = sample_pool(surface, Recipe(resolution=64, view_pool=1), torch.Generator().manual_seed(0), ())
+    (view,) = sample_pool(surface, Views(resolution=64, view_pool=1), torch.Generator().manual_seed(0), ())
     targets.shown(view.view, view.gbuffer)
     eye = torch.from_numpy(view.view.position).float()
     drawn = [targets.next() for _ in range(400)]

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from csd_addon.worker.teacher.preferences import read_preferences
 from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from csd_addon.core.teacher_folder import TeacherDamaged, read_preferences
+from csd_addon.core.views import View
 from csd_addon.worker.method.score import add_noise
 from csd_addon.worker.serve.control import JobFailure
 from csd_addon.worker.teacher import device
 from csd_addon.worker.teacher.device import choose_noise_dtype
 from csd_addon.worker.teacher.diffusion import DiffusionTeacher, to_noise
+from csd_addon.worker.teacher.interface import Conditioning
+from csd_addon.worker.teacher.loading import load_networks
 
 MINI_TOKENIZER = Path(__file__).parents[2] / "csd_addon" / "teachers" / "mini" / "tokenizer"
 CPU = torch.device("cpu")
@@ -82,27 +86,47 @@ def inputs(batch: int = 2, size: int = 64):
     return images, torch.tensor([100, 800][:batch]), conditions
 
 
+def told(
+    prompts: Mapping[str, Sequence[str]], conditions: Sequence[torch.Tensor] = (), scales: Sequence[float] = ()
+) -> Conditioning:
+    """What a teacher is told of some images. prompts: by row. conditions, scales: of depth, then canny, or none."""
+    names, count = ("depth", "canny")[: len(conditions)], len(next(iter(prompts.values())))
+    return Conditioning(
+        prompts, images=dict(zip(names, conditions, strict=True)), scales=dict(zip(names, scales, strict=True)),
+        cameras=[View(0, 0, 4, 35)] * count,
+    )  # fmt: skip
+
+
+def predict(
+    teacher: DiffusionTeacher, x_t: torch.Tensor, t: torch.Tensor, texts: Sequence[str],
+    conditions: Sequence[torch.Tensor] = (), scales: Sequence[float] = (),
+) -> torch.Tensor:  # fmt: skip
+    """eps of the text row."""
+    return teacher.predict_noise(x_t, t, told({"text": texts}, conditions, scales), ("text",))["text"]
+
+
 def test_round_trip_and_shapes(tiny: DiffusionTeacher) -> None:
     images, t, conditions = inputs()
     assert tiny.conditions == ("depth", "canny") and tiny.prediction == "epsilon"
     x = tiny.encode(images)
-    prompts = tiny.embed(["red brick", ""])
-    eps = tiny.predict_noise(x, t, prompts, conditions, [1.0, 1.0])
+    eps = predict(tiny, x, t, ["red brick", ""], conditions, [1.0, 1.0])
     assert x.shape == eps.shape == (2, 4, 8, 8) and eps.dtype == torch.float32
     assert abs(float(tiny.alphas_cumprod[500]) - 0.2763) < 1e-3
 
 
 def test_control_residuals_are_summed_and_follow_their_scale(tiny: DiffusionTeacher) -> None:
     images, t, conditions = inputs()
-    x, prompts = tiny.encode(images), tiny.embed(["red brick", "moss"])
+    # Stacked rows lie in memory so; in another layout sums are rounded otherwise.
+    x, texts = tiny.encode(images).contiguous(), ["red brick", "moss"]
 
     def eps(*scales: float) -> torch.Tensor:
-        return tiny.predict_noise(x, t, prompts, conditions, list(scales))
+        return predict(tiny, x, t, texts, conditions, scales)
 
-    assert torch.equal(eps(0, 0), tiny.unet(x, t, encoder_hidden_states=prompts).sample)
+    unet = load_networks({"root": str(tiny.root)}, torch.float32, ()).unet
+    assert torch.equal(eps(0, 0), unet(x, t, encoder_hidden_states=tiny.embed(texts)).sample)
     assert not torch.allclose(eps(1, 0), eps(0, 0)) and not torch.allclose(eps(0, 1), eps(1, 0))
     assert not torch.allclose(eps(0.5, 0), eps(1, 0))
-    swapped = tiny.predict_noise(x, t, prompts, conditions[::-1], [1.0, 0.0])
+    swapped = predict(tiny, x, t, texts, conditions[::-1], [1.0, 0.0])
     assert not torch.allclose(swapped, eps(1, 0)), "each net must see its own image"
 
 
@@ -143,16 +167,35 @@ def test_v_prediction_is_read_from_the_scheduler(tmp_path: Path) -> None:
 def test_a_teacher_like_stable_diffusion_21(tmp_path: Path) -> None:
     teacher = load(save_tiny(tmp_path, prediction="v_prediction", **SD21))
     images, t, conditions = inputs()
-    x, prompts = teacher.encode(images), teacher.embed(["red brick", ""])
+    x, texts = teacher.encode(images), ["red brick", ""]
+    prompts = teacher.embed(texts)
     assert prompts.shape[2] == 1024
-    eps = teacher.predict_noise(x, t, prompts, conditions, [1.0, 1.0])
-    rounded, words = x.to(teacher.noise_dtype), prompts.to(teacher.noise_dtype)
-    v = teacher.unet(rounded, t, encoder_hidden_states=words, **teacher._control(
-        rounded, t, words, conditions, [1.0, 1.0], repeat=1)).sample.float()  # fmt: skip
+    eps = predict(teacher, x, t, texts, conditions, [1.0, 1.0])
+    v = velocity(tmp_path, x, t, prompts, conditions, teacher.noise_dtype)
     abar = teacher.alphas_cumprod[t].reshape(-1, 1, 1, 1)
     error = float((eps - abar.sqrt() * v - (1 - abar).sqrt() * x).abs().max())
     print(f"{prompts.shape} words; eps from v: {error:.1e}, tolerance 1e-6")
     assert error < 1e-6 and teacher.conditions == ("depth", "canny") and torch.isfinite(eps).all()
+
+
+def velocity(
+    folder: Path, x: torch.Tensor, t: torch.Tensor, prompts: torch.Tensor, conditions: Sequence[torch.Tensor],
+    dtype: torch.dtype,
+) -> torch.Tensor:  # fmt: skip
+    """What the UNet in ``folder`` itself says under the sum of both ControlNets, in ``dtype``."""
+    networks = load_networks({"root": str(folder)}, torch.float32, ("depth", "canny"))
+    # Stacked rows lie in memory so; in another layout sums are rounded otherwise.
+    x, prompts, residuals = x.to(dtype).contiguous(), prompts.to(dtype), []
+    for net, image in zip(networks.controlnets.values(), conditions, strict=True):
+        down, middle = net.to(dtype)(
+            x, t, encoder_hidden_states=prompts, controlnet_cond=image.to(dtype), return_dict=False
+        )
+        residuals.append([*down, middle])
+    *downs, middle = (first + second for first, second in zip(*residuals, strict=True))
+    return networks.unet.to(dtype)(
+        x, t, encoder_hidden_states=prompts, down_block_additional_residuals=downs,
+        mid_block_additional_residual=middle,
+    ).sample.float()  # fmt: skip
 
 
 def test_parts_of_different_models_are_told_apart(tmp_path: Path) -> None:
@@ -191,11 +234,11 @@ def test_compiling_asks_for_each_network_once_and_changes_no_number(
     monkeypatch.setattr(torch.nn.Module, "compile", compile_eagerly)
     teacher = load(save_tiny(tmp_path))
     images, t, conditions = inputs()
-    arguments = (teacher.encode(images), t, teacher.embed(["red brick", ""]), conditions, [1.0, 0.7])
-    before = teacher.predict_noise(*arguments)
+    arguments = (teacher, teacher.encode(images), t, ["red brick", ""], conditions, [1.0, 0.7])
+    before = predict(*arguments)
     teacher.compile()
     teacher.compile()
-    error = float((teacher.predict_noise(*arguments) - before).abs().max())
+    error = float((predict(*arguments) - before).abs().max())
     print(f"{compiled}: {error:.1e}, tolerance 1e-5")
     assert compiled == ["UNet2DConditionModel", "ControlNetModel", "ControlNetModel"] and error < 1e-5
 
@@ -205,7 +248,7 @@ def test_pixel_teacher_without_vae_or_controlnets(tmp_path: Path) -> None:
     images, t, _ = inputs(size=16)
     x = teacher.encode(images)
     assert teacher.conditions == () and torch.equal(x, 2 * images - 1)
-    assert teacher.predict_noise(x, t, teacher.embed(["a", "b"]), [], []).shape == x.shape
+    assert predict(teacher, x, t, ["a", "b"]).shape == x.shape
 
 
 def test_damaged_folders_get_a_sentence(tmp_path: Path) -> None:
@@ -214,10 +257,11 @@ def test_damaged_folders_get_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(JobFailure, match="unet"):
         load(root)
     (root / "csd.json").write_text("{", encoding="utf-8")
-    with pytest.raises(JobFailure, match=r"csd\.json is damaged"):
+    with pytest.raises(TeacherDamaged, match=r"csd\.json is damaged"):
         read_preferences(root)
-    (root / "csd.json").write_text(json.dumps({"recipe": {"kappa": 0}}), encoding="utf-8")
-    assert read_preferences(root) == {"recipe": {"kappa": 0}}
+    said = {"recipe": {"distill": {"kappa": 0}}}
+    (root / "csd.json").write_text(json.dumps(said), encoding="utf-8")
+    assert read_preferences(root) == said
 
 
 def test_half_precision_files_alone_are_found(tmp_path: Path) -> None:
@@ -246,7 +290,7 @@ def test_a_rounded_teacher_says_nearly_the_same(monkeypatch: pytest.MonkeyPatch)
         images, _, conditions = inputs()
         x, t = teacher.encode(images), torch.tensor([999, 200])
         x_t = add_noise(x, torch.randn(x.shape, generator=torch.Generator().manual_seed(4)), teacher.alphas_cumprod[t])
-        eps = teacher.predict_noise(x_t, t, teacher.embed(["red brick", "moss"]), conditions, [1.0, 0.0])
+        eps = predict(teacher, x_t, t, ["red brick", "moss"], conditions, [1.0, 0.0])
         abar = teacher.alphas_cumprod[t].reshape(-1, 1, 1, 1)
         found.append((x_t - (1 - abar).sqrt() * eps) / abar.sqrt())
     error = (found[0] - found[1]).square().mean(dim=(1, 2, 3)).sqrt()

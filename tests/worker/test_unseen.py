@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from csd_addon.core.mesh import MeshData, Normalization
-from csd_addon.core.recipe import Recipe
+from csd_addon.core.recipe import Views
 from csd_addon.worker.bake.bake import bake, build_atlas
 from csd_addon.worker.bake.measure import Filling, unseen_texels
 from csd_addon.worker.bake.unseen import Seen, SeenFaces, directions
@@ -17,7 +17,7 @@ from csd_addon.worker.look.views import sample_pool
 from tests import shapes
 from tests.worker.test_bake import PositionField
 
-RECIPE = Recipe(resolution=64, view_pool=24, close_up_share=0.0)
+VIEWS = Views(resolution=64, view_pool=24, close_up_share=0.0)
 
 
 def box_in_box() -> MeshData:
@@ -32,8 +32,8 @@ def box_in_box() -> MeshData:
 
 def seen_of(mesh: MeshData) -> SeenFaces:
     surface = Surface.of(mesh, Normalization.of(mesh.positions))
-    pool = list(sample_pool(surface, RECIPE, torch.Generator().manual_seed(0), ()))
-    return SeenFaces(Seen.of(pool, mesh, RECIPE.resolution), directions(mesh))
+    pool = list(sample_pool(surface, VIEWS, torch.Generator().manual_seed(0), ()))
+    return SeenFaces(Seen.of(pool, mesh, VIEWS.resolution), directions(mesh))
 
 
 def test_the_inner_box_is_counted_and_filled_from_the_outer_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from csd_addon.core.mesh import MeshData, Normalization
-from csd_addon.core.recipe import Recipe
+from csd_addon.core.recipe import Views
 from csd_addon.core.resolving import resolve
 from csd_addon.core.settings import JobSettings
 from csd_addon.worker.look import views
@@ -17,14 +17,14 @@ from csd_addon.worker.look.surface import Surface
 from csd_addon.worker.look.views import MOST_NEAR, NEAR, PooledView, sample_pool
 from tests import shapes
 
-SMALL = Recipe(resolution=16, view_pool=48, elevation=(-45.0, 75.0), close_up_share=0.4)
+SMALL = Views(resolution=16, view_pool=48, elevation=(-45.0, 75.0), close_up_share=0.4)
 
 
 def pool_of(
-    mesh: MeshData, recipe: Recipe, interest: np.ndarray | None = None, *, seed: int = 0
+    mesh: MeshData, numbers: Views, interest: np.ndarray | None = None, *, seed: int = 0
 ) -> list[PooledView]:
     surface = Surface.of(mesh, Normalization.of(mesh.positions))
-    return list(sample_pool(surface, recipe, torch.Generator().manual_seed(seed), (), interest))
+    return list(sample_pool(surface, numbers, torch.Generator().manual_seed(seed), (), interest))
 
 
 def test_without_undersides_no_camera_stands_below_the_horizon() -> None:
@@ -57,7 +57,7 @@ def test_without_undersides_no_view_is_spent_on_faces_that_look_down() -> None:
     assert below[True] > 3 and below[False] == 0
 
 
-def close_ups(undersides: bool = True) -> Recipe:
+def close_ups(undersides: bool = True) -> Views:
     return replace(SMALL, close_up_share=1.0, close_up_fill=(1.9, 2.6), undersides=undersides)
 
 
@@ -72,7 +72,7 @@ def test_an_object_that_is_all_underside_is_looked_at_all_the_same() -> None:
 
 def test_the_switch_is_an_expert_value() -> None:
     settings = JobSettings(prompt="x", expert={"undersides": False}).validate()
-    assert resolve(JobSettings(prompt="x"), {}).undersides and not resolve(settings, {}).undersides
+    assert resolve(JobSettings(prompt="x"), {}).views.undersides and not resolve(settings, {}).views.undersides
 
 
 def plates(gap: float) -> MeshData:
@@ -115,8 +115,8 @@ def test_where_every_close_up_is_barred_the_freest_are_taken(monkeypatch: pytest
 
 
 def test_close_ups_look_all_over_a_large_face() -> None:
-    recipe = replace(SMALL, close_up_share=1.0, view_pool=64)
-    pool = pool_of(shapes.cube(), recipe)
+    numbers = replace(SMALL, close_up_share=1.0, view_pool=64)
+    pool = pool_of(shapes.cube(), numbers)
     spread = np.array([p.view.target for p in pool]) / 3**-0.5
     on_top = spread[spread[:, 2] > 0.999][:, :2]
     quarters = {(x > 0, y > 0) for x, y in on_top}
@@ -143,8 +143,8 @@ def test_close_ups_share_a_few_directions() -> None:
 
 
 def test_a_roof_is_looked_at_from_every_side() -> None:
-    recipe = replace(SMALL, close_up_share=1.0, view_pool=128)
-    above = [p.view for p in pool_of(shapes.cube(), recipe) if p.view.target[2] > 0.577]
+    numbers = replace(SMALL, close_up_share=1.0, view_pool=128)
+    above = [p.view for p in pool_of(shapes.cube(), numbers) if p.view.target[2] > 0.577]
     turned = [sum(v.direction[0] * x > 0 and v.direction[1] * y > 0 for v in above) for x in (1, -1) for y in (1, -1)]
     print(f"{len(above)} close-ups of the roof, from the four quarters: {turned}")
     assert min(turned) >= 1 and max(v.elevation for v in above) <= 89
