@@ -107,7 +107,7 @@ class Distill:
     rate_factor: Schedule = (0.6, 1.0, 0.1, 1.0)  # factor on both rates
     betas: tuple[float, float] = (0.9, 0.99)  # of Adam
     pixel_clip: float = 0.0  # most that a pixel's gradient may be, in RMS of its image; 0: no limit
-    stop_share: float = 0.0  # an edit ends when its smoothed gradient fell to this share of its peak; 0: never
+    stop_share: float = 0.0  # a run ends when its smoothed gradient fell to this share of its peak; 0: never
 
 
 @dataclass(frozen=True)

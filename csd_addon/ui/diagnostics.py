@@ -10,9 +10,9 @@ from .subpanels import SubPanel
 
 # What each curve of the plot is (core.plot.NORMS draws the formulas).
 _CURVES = (
-    ("|ε_y - ε|", marked("Generative part")),
-    ("|ε_y - ε_0|", marked("Classifier score")),
-    ("|ε_n - ε_0|", marked("Negative prompt")),
+    ("|e_y - e|", marked("Generative part")),
+    ("|e_y - e_0|", marked("Classifier score")),
+    ("|e_n - e_0|", marked("Negative prompt")),
     ("|g|", marked("Whole gradient")),
 )
 _PHASES = (
@@ -79,7 +79,9 @@ def figures(report: dict) -> list[tuple[str, str]]:
         (marked("Bake PSNR"), number(report, "bake_psnr"), "{:.1f} dB"),
         (marked("Peak memory"), number(report, "peak_memory_mb"), "{:.0f} MB"),
     ]
-    return [(name, form.format(value)) for name, value, form in rows if value is not None]
+    method = report.get("method")
+    first = [(marked("Method"), translated(method))] if isinstance(method, str) else []
+    return [*first, *((name, form.format(value)) for name, value, form in rows if value is not None)]
 
 
 def _percent(share: float | None) -> float | None:

@@ -32,6 +32,11 @@ def test_what_a_report_does_not_say_is_left_out(report: dict) -> None:
     assert diagnostics.figures(report) == []
 
 
+@pytest.mark.parametrize("method", ["Sampling", "Distillation (CSD)", "Distillation (DDS)"])
+def test_the_method_that_ran_comes_first(method: str) -> None:
+    assert diagnostics.figures({"method": method, "iterations": 3}) == [("Method", method), ("Iterations", "3")]
+
+
 def test_the_last_run_is_shown_with_its_plot() -> None:
     cube()
     for seed in (1, 2):

@@ -32,7 +32,7 @@ class Whitening:
         self._encode = encode
         generator = torch.Generator().manual_seed(0)
         grey = torch.full((1, channels, size, size), 0.5, device=device)
-        self.gains, self.edge = _gains(encode, grey, generator)
+        self.gains, self.edge, self._touched = _gains(encode, grey, generator)
         one, other = (torch.rand(grey.shape, generator=generator).to(device) for _ in range(2))
         with torch.no_grad():
             ends = (encode(one) + encode(other)) / 2
@@ -50,26 +50,27 @@ class Whitening:
     def hidden(self, images: torch.Tensor) -> torch.Tensor:
         """What of the (B, C, S, S) ``images`` is not in their x, and so nothing that is done to x can change.
 
-        Only for a linear encoder.
+        Only for a linear encoder. Channels that it does not look at at all are somebody else's: 0 there.
         """
         leaf = images.detach().requires_grad_()
         with torch.enable_grad():
             x = self._encode(leaf)
         seen = x.detach() - self._encode(torch.zeros_like(leaf[:1])).detach()
-        return images - torch.autograd.grad(x, leaf, seen / self.gains)[0]
+        return (images - torch.autograd.grad(x, leaf, seen / self.gains)[0]) * self._touched
 
 
-def _gains(encode: Encode, image: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, int]:
-    """The gains by Hutchinson's estimate, and the edge of x.
+def _gains(encode: Encode, image: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, int, torch.Tensor]:
+    """The gains by Hutchinson's estimate, the edge of x, and which channels of an image (C, 1, 1) x depends on.
 
     For u of random signs in one channel the gain is the expectation of |J^T u|^2 / |u|^2.
     """
     leaf = image.requires_grad_()
     x = encode(leaf)
-    sums = torch.zeros(x.shape[1], device=x.device)
+    sums, touched = torch.zeros(x.shape[1], device=x.device), torch.zeros_like(leaf[0, :, :1, :1])
     for channel in torch.arange(x.shape[1]).repeat(_PROBES):
         signs = torch.zeros_like(x)
         signs[:, channel] = torch.randint(2, x[:, channel].shape, generator=generator).to(x) * 2 - 1
         back = torch.autograd.grad(x, leaf, signs, retain_graph=True)[0]
         sums[channel] += back.square().sum() / signs.square().sum()
-    return (sums / _PROBES)[:, None, None], x.shape[-1]
+        touched += back[0].abs().amax((1, 2), keepdim=True)
+    return (sums / _PROBES)[:, None, None], x.shape[-1], (touched > 0).float()
