@@ -6,9 +6,10 @@
 
 Two judges look at the same pictures (`judges.py`): the oracle, which learns in DIR, and one made by hand. Images:
 DDIM of "broad" with classifier-free guidance under the depth ControlNet and without it, one image a prompt; true
-renders of the same prompts say how much of it the judges could find. Textures: the real command line with the draft preset;
-the baked PNG is seen from eight fixed directions whose angles training's and synthesis' random ones never equal, whole
-and three times as near, as an artist looks at it. The first twelve runs, unselected, are put on DIR/sheet.png.
+renders of the same prompts say how much of it the judges could find. Textures: the real command line with the draft
+preset; the baked PNG is seen from eight fixed directions whose angles training's and synthesis' random ones never
+equal, whole and three times as near, as an artist looks at it. The first twelve runs, unselected, are put on
+DIR/sheet.png.
 """
 
 from __future__ import annotations
