@@ -55,13 +55,13 @@ def table(words: argparse.Namespace) -> None:
     import bpy
 
     import csd_addon
-    from csd_addon.drive import object_job
+    from csd_addon.drive.warm_worker import FAKE_VARIABLE
     from tests.assets.cases import CASES
     from tests.assets.road import walk
 
     chosen = [c for c in CASES.values() if c.name in words.case or (not words.case and (words.heavy or not c.heavy))]
     with tempfile.TemporaryDirectory() as scratch:
-        os.environ.update({"CSD_TEXTURE_HOME": scratch, object_job.FAKE_VARIABLE: "fake"})
+        os.environ.update({"CSD_TEXTURE_HOME": scratch, FAKE_VARIABLE: "fake"})
         bpy.ops.wm.read_factory_settings(use_empty=True)
         csd_addon.register("csd_addon")
         print("| Asset | Ends in | Coverage | Seams: mean, max | from afar | Bake, dB | Shared | Kept | CPU s | MB |")

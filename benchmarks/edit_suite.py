@@ -41,7 +41,7 @@ from csd_addon.core.mesh import MeshData, Normalization  # noqa: E402
 from csd_addon.core.views import View, framing_distance  # noqa: E402
 from csd_addon.jobs.folder import read_json  # noqa: E402
 from csd_addon.protocol import PROTOCOL_VERSION  # noqa: E402
-from csd_addon.runtime.environment import venv  # noqa: E402
+from csd_addon.runtime.environment import planning, venv  # noqa: E402
 from csd_addon.runtime.paths import Paths, default_base  # noqa: E402
 from csd_addon.worker.bake.bake import build_atlas  # noqa: E402
 from csd_addon.worker.bake.margin import fill_margin  # noqa: E402
@@ -110,7 +110,7 @@ def mesh_file(name: str, spot: Path, folder: Path) -> Path:
         return spot
     path = folder / f"{name}.obj"
     if not path.exists():
-        plan = venv.plan_blender(Paths(default_base()))
+        plan = planning.plan_blender(Paths(default_base()))
         venv.create(plan, str(PROTOCOL_VERSION), report=lambda *_: None)
         subprocess.run([venv.python(plan), "-c", _EXPORT, name, path], check=True, stdout=subprocess.DEVNULL)
     return path

@@ -25,13 +25,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from csd_addon.core.mesh import Normalization  # noqa: E402
 from csd_addon.core.recipe import Recipe, constant  # noqa: E402
+from csd_addon.core.resolving import overridden  # noqa: E402
 from csd_addon.worker.bake.bake import bake, build_atlas  # noqa: E402
-from csd_addon.worker.look.compositing import composite  # noqa: E402
+from csd_addon.worker.look.batches import Batch  # noqa: E402
 from csd_addon.worker.look.gbuffer import render_gbuffer  # noqa: E402
 from csd_addon.worker.look.surface import Surface  # noqa: E402
 from csd_addon.worker.look.views import PooledView, sample_pool  # noqa: E402
+from csd_addon.worker.method.assembly import assemble  # noqa: E402
+from csd_addon.worker.method.guide import FrozenGuide, Words  # noqa: E402
+from csd_addon.worker.method.loop import Loop  # noqa: E402
 from csd_addon.worker.method.pullback import Encoded  # noqa: E402
-from csd_addon.worker.method.synthesis import Synthesis  # noqa: E402
+from csd_addon.worker.shape.appearance import NewTexture  # noqa: E402
+from csd_addon.worker.shape.trained import TrainedSurface  # noqa: E402
 from csd_addon.worker.teacher.diffusion import DiffusionTeacher  # noqa: E402
 from csd_addon.worker.teacher.memory import OVERHEAD, Plan, empty_cache, fit, ladder  # noqa: E402
 from tests import shapes  # noqa: E402
@@ -67,12 +72,17 @@ class Bench:
     def seconds(self, work: Callable[[], object]) -> float:
         return seconds(self.device, work, self.repeats)
 
-    def loop(self, views: int, rows: int, *, share: bool = False) -> Synthesis:
-        recipe = replace(self.base, views_per_step=views, w2=ROWS[rows], share_control=share)
-        return Synthesis(
-            self.teacher, self.pool[: 2 * views], recipe, prompt="a red brick wall", negative=recipe.negative,
-            loss="csd", generator=torch.Generator().manual_seed(0),
+    def loop(self, views: int, rows: int, *, share: bool = False) -> Loop:
+        recipe = overridden(self.base, {"views_per_step": views, "w2": ROWS[rows], "share_control": share})
+        return assemble(
+            self.teacher, self.pool[: 2 * views], NewTexture(recipe), recipe,
+            Words("a red brick wall", recipe.guide.negative), loss="csd", generator=torch.Generator().manual_seed(0),
         )  # fmt: skip
+
+
+def first_views(loop: Loop, count: int) -> Batch:
+    """The first ``count`` views of the loop's pool over grey."""
+    return Batch(tuple(range(count)), tuple(loop.views.pool[:count]), torch.full((count, 3), 0.5))
 
 
 def sync(device: torch.device) -> None:
@@ -97,7 +107,7 @@ def surface_on(device: torch.device) -> Surface:
 
 
 def views_on(device: torch.device, recipe: Recipe, teacher: DiffusionTeacher) -> list[PooledView]:
-    return list(sample_pool(surface_on(device), recipe, torch.Generator().manual_seed(0), teacher.conditions))
+    return list(sample_pool(surface_on(device), recipe.views, torch.Generator().manual_seed(0), teacher.conditions))
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, edge: int) -> float:
@@ -133,8 +143,8 @@ def steps(bench: Bench, batches: Sequence[int], title: str, shares: Sequence[boo
 def parts(bench: Bench, views: int) -> float:
     """Where the time of one step goes; returns the share of everything that is not the teacher."""
     loop = bench.loop(views, 2)
-    drawn, grey = loop.pool[:views], torch.full((views, 3), 0.5)
-    images = composite(drawn, loop.colors(drawn), grey).detach()
+    batch = first_views(loop, views)
+    images = loop.shape.images(batch).detach()
     whole = bench.seconds(loop.step)
 
     def encode() -> None:
@@ -142,13 +152,13 @@ def parts(bench: Bench, views: int) -> float:
         encoded.pull_back(torch.ones_like(encoded.x))
 
     def texture() -> None:
-        composite(drawn, loop.colors(drawn), grey).sum().backward()
+        loop.shape.images(batch).sum().backward()
 
     x = Encoded(bench.teacher.encode, images, 1).x
     t = torch.full((views,), 300, device=bench.device)
     noise = torch.randn_like(x)
     spent = {
-        "noise prediction": bench.seconds(lambda: loop.guide(drawn, grey, x, t, noise)),
+        "noise prediction": bench.seconds(lambda: loop.guide.gradient(batch, x, t, noise, 0.0)),
         "autoencoder forward and backward": bench.seconds(encode),
     }
     rest = whole - sum(spent.values())
@@ -156,8 +166,8 @@ def parts(bench: Bench, views: int) -> float:
     print(f"\nParts of a step of {views} views, two rows ({whole * 1e3:.1f} ms)")
     for name, value in spent.items():
         print(f"  {name:34} {value * 1e3:8.1f} ms  {value / whole:.0%}")
-    surface, view = surface_on(bench.device), drawn[0].view
-    raster = bench.seconds(lambda: render_gbuffer(surface, view, size=bench.base.resolution))
+    surface, view = surface_on(bench.device), batch.views[0].view
+    raster = bench.seconds(lambda: render_gbuffer(surface, view, size=bench.base.views.resolution))
     print(f"  one G-buffer (once per view of the pool) {raster * 1e3:.1f} ms")
     return rest / whole
 
@@ -165,12 +175,12 @@ def parts(bench: Bench, views: int) -> float:
 def memory(bench: Bench, views: int) -> None:
     """Peak memory of every rung beside its estimate, then a step under the limit of each card."""
     print(f"\nMemory of a step of {views} views, three rows: estimate, measured, rung")
-    need = bench.loop(views, 3).need()
+    need = bench.loop(views, 3).need
     for plan in ladder(need):
         print(f"  {need.bytes(plan) / GB:6.2f} GB  {peak(bench, views, plan):12}  {plan.words()}")
     print("\nPlans for cards, three rows, half a gigabyte for the desktop: estimate, measured under that limit, plan")
     for card, count in [(card, count) for card in CARDS for count in (1, VIEWS)]:
-        need = bench.loop(count, 3).need()
+        need = bench.loop(count, 3).need
         free = (card - 0.5) * GB
         plan = fit(need, int(free))
         measured = peak(bench, count, plan, limit=free - OVERHEAD)
@@ -182,7 +192,7 @@ def memory(bench: Bench, views: int) -> None:
 def peak(bench: Bench, views: int, plan: Plan, limit: float | None = None) -> str:
     """The most memory that torch had in use in two steps, with its own limit where one is given."""
     loop, cuda = bench.loop(views, 3), bench.device.type == "cuda"
-    loop.budget(loop.need(), plan)
+    loop.work_in(plan)
     empty_cache(bench.device)
     if cuda:
         total = torch.cuda.get_device_properties(bench.device).total_memory
@@ -200,34 +210,33 @@ def peak(bench: Bench, views: int, plan: Plan, limit: float | None = None) -> st
 def plain_loop(bench: Bench, tiny: bool) -> float:
     """Seconds per view of the public way: one view, each row its own forward, eager, channels first, half precision."""
     dtype = torch.float16 if bench.device.type == "cuda" else torch.bfloat16
-    teacher = DiffusionTeacher.of(
-        true_networks(dtype, str(bench.device), tiny=tiny), Path("random"), bench.device, dtype
-    )
-    for network in (teacher._unet, teacher._vae, *teacher._controlnets):
+    networks = true_networks(dtype, str(bench.device), tiny=tiny)
+    teacher = DiffusionTeacher.of(networks, Path("random"), bench.device, dtype)
+    for network in (networks.unet, networks.vae, *networks.controlnets.values()):
         network.to(memory_format=torch.contiguous_format)
     loop = replace(bench, teacher=teacher).loop(1, 3)
-    drawn, grey = loop.pool[:1], torch.full((1, 3), 0.5)
-    rows = {"a red brick wall": 1.0, loop.negative: -0.5, "": -0.5}
+    assert isinstance(loop.guide, FrozenGuide) and isinstance(loop.shape, TrainedSurface)
+    batch, told = first_views(loop, 1), loop.guide.told(first_views(loop, 1), 0.0)
+    parameters = [parameter for group in loop.shape.parameter_groups().values() for parameter in group]
+    optimizer = torch.optim.Adam(parameters, fused=True)
+    rows = {"text": 1.0, "negative": -0.5, "null": -0.5}
 
     def step() -> None:
-        x = teacher.encode(composite(drawn, loop.colors(drawn), grey))
+        x = teacher.encode(loop.shape.images(batch))
         t = torch.full((1,), 300, device=bench.device)
         with torch.no_grad():
-            g = sum(
-                weight * teacher.predict_noise(x, t, loop.embed([words]), loop.conditions(drawn), [1.0, 1.0])
-                for words, weight in rows.items()
-            )
-        loop.optimizer.zero_grad()
+            g = sum(weight * teacher.predict_noise(x, t, told, (row,))[row] for row, weight in rows.items())
+        optimizer.zero_grad()
         (x * g).sum().backward()
-        loop.optimizer.step()
+        optimizer.step()
 
     return bench.seconds(step)
 
 
-def baked(loop: Synthesis, texels: int) -> float:
+def baked(loop: Loop, texels: int) -> float:
     """Seconds of the bake."""
     began = time.perf_counter()
-    bake(loop.field, build_atlas(MESH, Normalization.of(MESH.positions), (texels, texels)))
+    bake(loop.shape.field, build_atlas(MESH, Normalization.of(MESH.positions), (texels, texels)))
     return time.perf_counter() - began
 
 
@@ -284,8 +293,8 @@ def main() -> None:
     networks = true_networks(dtype, words.device, tiny=words.tiny)
     teacher = DiffusionTeacher.of(networks, Path("random"), device, dtype)
     batches = (1, 2) if words.tiny else (1, 4, 8)
-    base = Recipe(resolution=128, levels=4, table_log2=10) if words.tiny else Recipe()
-    base, most = replace(base, view_pool=2 * batches[-1]), batches[-1]
+    sizes_of_tiny = {"resolution": 128, "levels": 4, "table_log2": 10} if words.tiny else {}
+    base, most = overridden(Recipe(), {"view_pool": 2 * batches[-1], **sizes_of_tiny}), batches[-1]
     bench = Bench(teacher, base, views_on(device, base, teacher), rate, 1 if words.tiny else REPEATS)
     steps(bench, batches, "Steps, eager")
     rest = parts(bench, most)

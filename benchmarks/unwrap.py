@@ -23,9 +23,9 @@ sys.path.insert(0, str(ROOT))
 
 from csd_addon.core.polygons import Polygons, load_layer  # noqa: E402
 from csd_addon.core.uv_raster import overlap, owners  # noqa: E402
-from csd_addon.drive.unwrap_xatlas import unwrapping  # noqa: E402
+from csd_addon.drive.unwrap_xatlas import unwrap_in_pieces  # noqa: E402
 from csd_addon.jobs.folder import new_folder  # noqa: E402
-from csd_addon.scene.pieces import to_the_end  # noqa: E402
+from csd_addon.scene.pieces import run_to_end  # noqa: E402
 from csd_addon.scene.unwrap import polygons_of, take_layer, unwrap_into_new_layer  # noqa: E402
 from tests.stretch import stretch  # noqa: E402
 
@@ -42,7 +42,7 @@ def main() -> None:
             tell(name, polygons_of(obj), "Smart UV Project", uvs, time.monotonic() - began)
             began, folder = time.monotonic(), new_folder(Path(scratch))
             polygons_of(obj).save(folder.polygons)
-            if trouble := to_the_end(unwrapping(python, Path(scratch), folder)):
+            if trouble := run_to_end(unwrap_in_pieces(python, Path(scratch), folder)):
                 raise SystemExit(f"{name}: {trouble}")
             tell(name, polygons_of(obj), "xatlas", load_layer(folder.layer), time.monotonic() - began)
 

@@ -100,7 +100,8 @@ def steps(clock: Clock) -> Iterator[float]:
     """One state of the window after another; yields the seconds to wait for the next."""
     import bpy
 
-    from csd_addon.ui import past_runs, session
+    from csd_addon.ui import past_runs
+    from csd_addon.ui.session import session
 
     def until(seconds: float) -> Iterator[float]:
         end = clock.beat + seconds
@@ -113,8 +114,8 @@ def steps(clock: Clock) -> Iterator[float]:
     def previews_until(seconds: float) -> Iterator[float]:
         count = 0
         for wait in until(seconds):
-            if session.running()[1].state.previews != count:
-                count = session.running()[1].state.previews
+            if session.job.state.previews != count:
+                count = session.job.state.previews
                 shown.append(time.perf_counter())
             yield wait
 
@@ -145,31 +146,31 @@ def steps(clock: Clock) -> Iterator[float]:
         with bpy.context.temp_override(window=window, area=area):
             clock.wrap(lambda: getattr(bpy.ops.csd, kind)("INVOKE_DEFAULT"), click)()
         clicked = time.perf_counter()
-        while session.running()[1].is_preparing:
+        while session.job.is_preparing:
             yield 0.005
         clock.phase = "each tick of the run"
-        while session.running()[1].state.previews < 2:
+        while session.job.state.previews < 2:
             yield 0.02
         second = time.perf_counter() - clicked
         if click != "the click":
-            session.running()[1].cancel()
-            while session.running():
+            session.job.cancel()
+            while session.is_running:
                 yield 0.1
     clock.gap()
     clock.gaps.clear()
     yield from previews_until(RUN_SECONDS)
-    running, previews = list(clock.gaps), session.running()[1].state.previews
-    job = session.running()[1]
+    running, previews = list(clock.gaps), session.job.state.previews
+    job = session.job
     job.stop_and_keep()
     while not job.state.ended:
         yield 0.005
     clock.phase = "each tick of putting the result up"
-    while session.running():
+    while session.is_running:
         yield 0.005
     past_runs.wake()
     yield 3.0
     apart = [(b - a) * 1e3 for a, b in zip(shown, shown[1:], strict=False)]
-    print(f"\n| {kind}: {triangles} triangles, {EDGE} pixels, {previews} previews, job {session.items()[0].status}")
+    print(f"\n| {kind}: {triangles} triangles, {EDGE} pixels, {previews} previews, job {session.items[0].status}")
     print(f"| {'milliseconds':<44} | {'count':>6} | {'median':>9} | {'99 %':>9} | {'longest':>9} |")
     for name, costs in clock.costs.items():
         print(rows(name, costs))
@@ -211,12 +212,13 @@ def inside() -> None:
     import csd_addon
 
     csd_addon.register("csd_addon")
-    from csd_addon.drive import object_job
-    from csd_addon.ui import past_runs, session
+    from csd_addon.drive.warm_worker import shared_worker
+    from csd_addon.ui import past_runs
+    from csd_addon.ui.session import session
 
     clock = Clock()
     past_runs._work = clock.wrap(past_runs._work, "the history's list and pictures")
-    session._tick = clock.wrap(session._tick)
+    session._timer = clock.wrap(session.tick)
     walk = steps(clock)
 
     def tick() -> float | None:
@@ -226,7 +228,7 @@ def inside() -> None:
             sys.stdout.flush()
         except Exception:
             traceback.print_exc()
-        object_job.stop_worker()
+        shared_worker.stop()
         bpy.ops.wm.quit_blender()
         return None
 

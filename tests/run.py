@@ -40,9 +40,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from csd_addon.runtime import paths  # noqa: E402
-from csd_addon.runtime.environment import user_python, venv  # noqa: E402
+from csd_addon.runtime.environment import planning, user_python, venv  # noqa: E402
 from csd_addon.runtime.environment.installer import choose_installer  # noqa: E402
-from csd_addon.runtime.environment.interpreter import Interpreter, clean_environment, probe, usable  # noqa: E402
+from csd_addon.runtime.environment.interpreter import Interpreter, clean_environment, find_interpreters, probe  # noqa: E402
 from csd_addon.runtime.errors import RuntimeMissing  # noqa: E402
 
 TIERS = {
@@ -118,9 +118,9 @@ say = Printer()
 # --- Environments -------------------------------------------------------------------------------------------
 
 
-def core_plan(home: paths.Paths, interpreter: Interpreter) -> venv.Plan:
+def core_plan(home: paths.Paths, interpreter: Interpreter) -> planning.Plan:
     name = f"test-core-{interpreter.tag}"
-    return venv.Plan(
+    return planning.Plan(
         name=name,
         interpreter=interpreter,
         locks=(REQUIREMENTS / "check.txt",),
@@ -132,7 +132,7 @@ def core_plan(home: paths.Paths, interpreter: Interpreter) -> venv.Plan:
     )
 
 
-def with_tests(plan: venv.Plan, home: paths.Paths) -> venv.Plan:
+def with_tests(plan: planning.Plan, home: paths.Paths) -> planning.Plan:
     """Return the product's own plan with pytest and hypothesis added, as an environment of its own."""
     name = f"test-{plan.name}"
     return replace(
@@ -145,7 +145,7 @@ def with_tests(plan: venv.Plan, home: paths.Paths) -> venv.Plan:
     )
 
 
-def make(plan: venv.Plan) -> Path:
+def make(plan: planning.Plan) -> Path:
     before = venv.state(plan, STAMP)
     start = time.monotonic()
     python = venv.create(plan, STAMP)
@@ -155,15 +155,15 @@ def make(plan: venv.Plan) -> Path:
 
 
 def worker_python(home: paths.Paths) -> Path:
-    if python := user_python.named_python():
+    if python := user_python.find_user_python():
         user_python.check_worker_python(python)
         say(f"worker: {python}, named by CSD_WORKER_PYTHON")
         return python
-    return make(with_tests(venv.plan_worker(home), home))
+    return make(with_tests(planning.plan_worker(home), home))
 
 
 def scene_python(home: paths.Paths, interpreter: Interpreter) -> Path:
-    return make(with_tests(venv.plan_blender(home, interpreter=interpreter.executable), home))
+    return make(with_tests(planning.plan_blender(home, interpreter=interpreter.executable), home))
 
 
 # --- Blender ------------------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class Suite:
             self.add(tier, pythons)
 
     def environments(self, tiers: list[str]) -> Iterator[tuple[str, Callable[[], Path]]]:
-        answered, _ = usable(Path(sys.executable))
+        answered, _ = find_interpreters(Path(sys.executable))
         if set(tiers) & {"worker", "scene", "blender", "gpu"}:
             yield "worker", lambda: worker_python(self.home)
         if set(tiers) & {"core", "blender"}:

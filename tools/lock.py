@@ -1,12 +1,13 @@
-"""Makes every hash-pinned requirement list of the project: ``python3 tools/lock.py [NAME ...]``.
+"""Make every hash-pinned requirement list of the project: ``python3 tools/lock.py [NAME ...]``.
 
-Run it after changing a version below, then read the difference. It takes ``uv`` from the package registry
-into a scratch environment and lets it resolve for each machine (``--python-platform``), wheels only. The
-lists carry no address and no path: where packages come from is the installing machine's own setting.
+Run it after changing a version below, then read the difference. It installs ``uv`` from the package registry into a
+temporary environment. ``uv`` resolves each list for its machine (``--python-platform``), wheels only. The lists hold no
+address and no path: where packages come from is a setting of the machine that installs them.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -22,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from csd_addon.runtime.environment.installer import UV_VERSION  # noqa: E402
+from csd_addon.runtime.environment.lockfile import LOCKS  # noqa: E402
 
-LOCKS = ROOT / "csd_addon" / "runtime" / "locks"
 TEST_LISTS = ROOT / "tests" / "requirements"
 
 UV = f"uv=={UV_VERSION}"
@@ -36,6 +37,7 @@ WORKER = [
     "accelerate==1.15.0",
     "numpy==2.4.6",
     "pillow==13.0.0",
+    "psutil==7.2.2",
     "xatlas==0.0.11",
 ]
 BPY = {"3.11": "bpy==4.5.*", "3.13": "bpy==5.2.*"}
@@ -129,8 +131,14 @@ def scratch_uv(folder: Path) -> Path:
     return programs / "uv"
 
 
-def main(names: list[str]) -> None:
-    chosen = [target for target in targets() if not names or target.file.stem in names]
+def main() -> None:
+    lists = {target.file.stem: target for target in targets()}
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0].partition(":")[0] + ".")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"a list to make (default: all): {', '.join(lists)}")
+    names = parser.parse_args().names
+    if unknown := [name for name in names if name not in lists]:
+        parser.error(f"there is no list {', '.join(unknown)}; the lists are: {', '.join(lists)}")
+    chosen = [lists[name] for name in names or lists]
     with tempfile.TemporaryDirectory() as scratch:
         uv = scratch_uv(Path(scratch) / "uv")
         for target in chosen:
@@ -144,4 +152,4 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

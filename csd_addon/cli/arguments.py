@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..core.recipe import PRESETS
-from ..core.settings import DEPTHS, DEVICES, FRONTS, IMAGES, KEEPS, LOSSES, OVERLAPS, UNWRAPS, JobSettings
+from ..core.settings import (
+    CHOICES_OF_METHOD,
+    DEPTHS,
+    DEVICES,
+    FRONTS,
+    IMAGES,
+    KEEPS,
+    LOSSES,
+    OVERLAPS,
+    UNWRAPS,
+    JobSettings,
+)
 from . import setting_up, teacher
 from .request import Request
 
@@ -58,10 +69,15 @@ def parser(program: str) -> argparse.ArgumentParser:
     _add_prompt(diagnose)
     _add_settings(diagnose, size=JobSettings.size)
     diagnose.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
+    explain = commands.add_parser("explain", help="print every number of a run, and what decided it")
+    _add_method(explain)
+    explain.add_argument("--edit", action="store_true", help="of an edit; else of a new texture")
+    _add_prompt(explain, required=False)
+    _add_target(explain, required=False)
     teachers = commands.add_parser("teacher", help="list, download, verify or remove teachers")
     teacher.add_commands(teachers)
     teachers.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
-    for command in (demo, texture, edit, resume, doctor, runtime):
+    for command in (demo, texture, edit, resume, doctor, runtime, explain):
         command.add_argument("--json", action="store_true", help="one JSON object per line on stdout")
     return top
 
@@ -72,13 +88,18 @@ def _add_file(command: argparse.ArgumentParser) -> None:
     command.add_argument("--object", action="append", default=[], metavar="NAME", dest="objects")
 
 
-def _add_prompt(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--prompt", required=True, metavar="P", help="what the texture should show")
+def _add_prompt(command: argparse.ArgumentParser, *, required: bool = True) -> None:
+    command.add_argument(
+        "--prompt", required=required, default=_DEFAULT["prompt"], metavar="P", help="what the texture should show"
+    )
     command.add_argument("--negative", default=_DEFAULT["negative"], metavar="N", help="what it should not show")
 
 
-def _add_target(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--target", required=True, metavar="P", help="what the texture should show, e.g. 'blue brick'")
+def _add_target(command: argparse.ArgumentParser, *, required: bool = True) -> None:
+    command.add_argument(
+        "--target", required=required, default=_DEFAULT["target"], metavar="P",
+        help="what the texture should show, e.g. 'blue brick'",
+    )  # fmt: skip
     command.add_argument("--remove", default=_DEFAULT["remove"], metavar="P", help="what it shows, e.g. 'red brick'")
     command.add_argument("--strength", type=float, default=_DEFAULT["strength"], metavar="F", help="0 nothing, 1 full")
     command.add_argument(
@@ -88,16 +109,37 @@ def _add_target(command: argparse.ArgumentParser) -> None:
     command.add_argument("--keep", default=_DEFAULT["keep"], choices=KEEPS, help="whether the pattern stays")
 
 
-def _add_settings(command: argparse.ArgumentParser, *, size: int) -> None:
-    command.add_argument("--uv-map", default=_DEFAULT["uv_map"], metavar="NAME", help="UV layer to bake into")
+def _add_method(command: argparse.ArgumentParser) -> None:
+    """What decides the numbers of a run."""
     command.add_argument(
         "--teacher", default=_DEFAULT["teacher"], metavar="auto|mini|broad|sd15|FOLDER|FILE",
         help="auto: the bundled one, mini or broad, that knows the words",
     )  # fmt: skip
-    command.add_argument("--lora", default=_DEFAULT["lora"], metavar="FILE[:WEIGHT]", help="merged into the teacher")
     command.add_argument("--preset", default=_DEFAULT["preset"], choices=tuple(PRESETS))
-    command.add_argument("--loss", default=_DEFAULT["loss"], choices=LOSSES)
+    command.add_argument(
+        "--method", default=_DEFAULT["method"], choices=CHOICES_OF_METHOD,
+        help="distill: an optimiser follows a score, as in the paper; sample: steps of sampling over anchored noise; "
+        "auto: as the teacher and the preset prefer",
+    )  # fmt: skip
+    command.add_argument(
+        "--loss", default=_DEFAULT["loss"], choices=LOSSES, help="of distillation; sds is always distilled"
+    )
     command.add_argument("--iterations", type=int, default=_DEFAULT["iterations"], metavar="N")
+    command.add_argument(
+        "--front", default=_DEFAULT["front"], choices=tuple(FRONTS),
+        help="which of Blender's views shows the object's front, for teachers that know view words",
+    )  # fmt: skip
+    command.add_argument(
+        "--set", action="append", default=[], type=_expert_value, dest="expert", metavar="NAME=VALUE",
+        help="a number of the method by hand, e.g. guidance=4 or t_max=0,0.8,0.5,0.5 (from 0.8 to 0.5 by half-time); "
+        "'explain' lists them",
+    )  # fmt: skip
+
+
+def _add_settings(command: argparse.ArgumentParser, *, size: int) -> None:
+    _add_method(command)
+    command.add_argument("--uv-map", default=_DEFAULT["uv_map"], metavar="NAME", help="UV layer to bake into")
+    command.add_argument("--lora", default=_DEFAULT["lora"], metavar="FILE[:WEIGHT]", help="merged into the teacher")
     edge = "edge of the image" if size else "longer edge of the image; 0: as the source"
     command.add_argument("--size", type=int, default=size, metavar="PX", help=edge)
     command.add_argument(
@@ -112,16 +154,8 @@ def _add_settings(command: argparse.ArgumentParser, *, size: int) -> None:
         "--overlaps", default=_DEFAULT["overlaps"], choices=OVERLAPS,
         help="where faces share texels: the first one's colour, all their mean, or a new UV map",
     )  # fmt: skip
-    command.add_argument(
-        "--front", default=_DEFAULT["front"], choices=tuple(FRONTS),
-        help="which of Blender's views shows the object's front, for teachers that know view words",
-    )  # fmt: skip
     command.add_argument("--seed", type=int, default=_DEFAULT["seed"], metavar="S")
     command.add_argument("--device", default=_DEFAULT["device"], choices=DEVICES)
-    command.add_argument(
-        "--set", action="append", default=[], type=_expert_value, dest="expert", metavar="NAME=VALUE",
-        help="a number of the method by hand, e.g. kappa=0.1 or t_max=0,0.8,0.5,0.5 (from 0.8 to 0.5 by half-time)",
-    )  # fmt: skip
 
 
 def _expert_value(text: str) -> tuple[str, Any]:
@@ -146,15 +180,20 @@ def _found_teacher(name: str) -> str:
         raise ValueError(f"The teacher '{name}' can't be looked at ({error}).") from error
 
 
-def job_request(words: argparse.Namespace) -> Request:
-    """The request behind a ``texture`` or ``edit`` command. Raises ``ValueError`` with a sentence on bad input."""
+def job_settings(words: argparse.Namespace, kind: str) -> JobSettings:
+    """The settings that ``words`` name, for a job of this kind; not validated yet."""
     names = {f.name for f in fields(JobSettings)}
     values = {name: value for name, value in vars(words).items() if name in names}
     values["teacher"] = _found_teacher(values["teacher"])
-    if values["lora"]:
+    if values.get("lora"):
         # The worker runs in another folder.
         values["lora"] = str(Path(values["lora"]).expanduser().absolute())
-    settings = JobSettings(kind=words.command, **{**values, "expert": dict(words.expert)}).validate()
+    return JobSettings(kind=kind, **{**values, "expert": dict(words.expert)})
+
+
+def job_request(words: argparse.Namespace) -> Request:
+    """The request behind a ``texture`` or ``edit`` command. Raises ``ValueError`` with a sentence on bad input."""
+    settings = job_settings(words, words.command).validate()
     file = words.file.expanduser().resolve()
     if not file.is_file():
         raise ValueError(f"There is no file {words.file}.")

@@ -1,7 +1,7 @@
 """``python3 -m csd_addon diagnose``: the paper's diagnostics on one mesh (``worker/run/diagnosis.py``).
 
-Blender reads the mesh, as for a texture of one step; then the worker alone makes the runs, in that job's folder. All
-of this happens in a folder of its own name inside of the output folder, so nothing that lies there is touched.
+Blender reads the mesh, as for a texture of one step. Then the worker makes the runs in that job's folder, without
+Blender. All of this happens in a new folder inside the output folder, so nothing that lies there is touched.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 def export_request(request: Request) -> Request:
-    """The request that only brings the mesh into a job folder: a texture of one step, thrown away afterwards.
+    """Return a request that brings the mesh into a job folder: a texture of one step, which is deleted afterwards.
 
     Makes a folder for it in ``request.output``, which must exist.
     """
@@ -35,9 +35,10 @@ def export_request(request: Request) -> Request:
 
 
 def run(request: Request, export: Request, python: Path, paths: Paths, message: Message, say: Say) -> int:
-    """Make the runs; returns the exit code. The files come into ``request.output``.
+    """Make the runs and put the files into ``request.output``. Returns the exit code.
 
-    export: what ``export_request`` made of ``request``, carried out; its folder is the caller's to delete.
+    ``export``: what ``export_request`` made of ``request``, already carried out. The caller deletes its folder.
+    Raises ``ValueError`` when the file has several meshes.
     """
     job = _job(export)
     body = read_json(job.job)
@@ -69,7 +70,7 @@ def _job(export: Request) -> JobFolder:
 
 
 def _relay(command: list[str], message: Message) -> dict[str, Any]:
-    """Pass the worker's messages on; returns the last one. The worker ends with this process (Ctrl-C)."""
+    """Run the worker, pass its messages on, and return the last one. It ends with this process (Ctrl-C)."""
     last: dict[str, Any] = {}
     child = subprocess.Popen(
         command, cwd=program_folder(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

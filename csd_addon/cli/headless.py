@@ -16,8 +16,9 @@ from typing import Any
 
 import bpy
 
-from ..core.file_names import safe_name
-from ..drive import object_job
+from ..drive import apply_result, object_job
+from ..drive.file_names import safe_name
+from ..drive.warm_worker import shared_worker
 from ..jobs.folder import JobFolder, read_json, write_json
 from ..jobs.job import Job, exit_code
 from ..jobs.process import make_non_blocking, read_available
@@ -42,7 +43,7 @@ def main() -> None:
 
     code = run_request(Request.from_json(read_json(Path(sys.argv[-1]))), say, lambda: read_available(descriptor))
     sys.stdout.flush()
-    object_job.stop_worker()
+    shared_worker.stop()
     # Not sys.exit: Blender turns that into its own exit code, and its shutdown prints leak reports.
     os._exit(code)
 
@@ -50,7 +51,7 @@ def main() -> None:
 def run_request(request: Request, say: Say, asked: Callable[[], bytes | None]) -> int:
     """Carry out ``request``; returns the exit code. ``asked``: see ``jobs.process.read_available``."""
     try:
-        return _Session(request, say, asked).run()
+        return _HeadlessRun(request, say, asked).run()
     except ValueError as error:
         return _fail(say, "input", error, 2)
     except (RuntimeMissing, TeacherMissing) as error:
@@ -64,7 +65,7 @@ def _fail(say: Say, kind: str, error: Exception, code: int) -> int:
     return code
 
 
-class _Session:
+class _HeadlessRun:
     """One request: its objects are textured one after another in one warm worker."""
 
     def __init__(self, request: Request, say: Say, asked: Callable[[], bytes | None]) -> None:
@@ -104,10 +105,11 @@ class _Session:
         if not (self.request.resume and folder.report.is_file()):
             job = object_job.run_blocking(task, on_change=self._relay, resume=self.request.resume)
             if job.state.status != "done":
-                self._say_end(job.state)
+                if job.state.error:
+                    self._say(encode(job.state.error))
                 return exit_code(job.state), {}
         result = folder.edited if task.settings.kind == "edit" else folder.basecolor
-        notes = object_job.finish(task, result, place=self._place)
+        notes = apply_result.finish(task, result, place=self._place)
         for note in notes:
             self._say(encode(Warning(note)))
         report = read_json(folder.report)
@@ -137,10 +139,6 @@ class _Session:
             self._say(encode(Preview(state.preview)))
         for sentence in state.warnings[len(told.warnings) :]:
             self._say(encode(Warning(sentence)))
-
-    def _say_end(self, state: JobState) -> None:
-        if state.error:
-            self._say(encode(state.error))
 
     def _write(self, objects: list[bpy.types.Object], reports: dict[str, Any]) -> None:
         request = self.request

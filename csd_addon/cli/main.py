@@ -17,7 +17,7 @@ from ..jobs.folder import read_json
 from ..runtime.errors import DownloadFailed, RuntimeMissing, TeacherMissing
 from ..runtime.paths import Paths, default_base
 from ..runtime.teachers import catalogue
-from . import diagnose, session, setting_up, teacher
+from . import diagnose, explain, session, setting_up, teacher
 from .arguments import UsageError, job_request, parser
 from .progress import ProgressLine
 from .request import SUZANNE, Request
@@ -155,6 +155,13 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
+def _explain(words: argparse.Namespace, screen: _Screen) -> int:
+    told = explain.run(words, Paths(default_base()), screen.write)
+    if words.json:
+        screen.message(told)
+    return 0
+
+
 def _doctor(words: argparse.Namespace, screen: _Screen) -> int:
     well = True
     for finding in setting_up.findings(Paths(default_base())):
@@ -198,6 +205,7 @@ def _teacher(words: argparse.Namespace, screen: _Screen) -> int:
 
 
 _COMMANDS = {
-    "demo": _demo, "texture": _job, "edit": _job, "resume": _resume, "doctor": _doctor, "runtime": _runtime,
+    "demo": _demo, "texture": _job, "edit": _job, "resume": _resume, "explain": _explain, "doctor": _doctor,
+    "runtime": _runtime,
     "teacher": _teacher, "diagnose": _diagnose,
 }  # fmt: skip

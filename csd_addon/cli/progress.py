@@ -1,4 +1,4 @@
-"""How a job is going, for a person: one line on stderr, rewritten in place on a terminal."""
+"""The progress of a job for a person: one line on stderr, which is rewritten in place on a terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any, TextIO
 
+# Characters of the bar.
 _WIDTH = 24
 # Seconds between two lines where the line can't be rewritten (a log file).
 _LOG_PERIOD = 5.0
@@ -22,16 +23,16 @@ class ProgressLine:
         self._last_log = 0.0
 
     def phase(self, text: str) -> None:
-        """A new phase begins."""
+        """Show that a new phase begins."""
         self._show(text, always=True)
 
     def setup(self, phase: str, detail: str, fraction: float | None) -> None:
-        """The installer's report (``runtime.steps.Report``)."""
+        """Show the installer's progress (``run_installer.Report``)."""
         bar = "" if fraction is None else _bar(fraction) + " "
         self._show(f"{bar}runtime: {detail}")
 
     def message(self, body: dict[str, Any]) -> None:
-        """One of the job's messages, as a dict."""
+        """Show one of the job's messages (``protocol``), given as a dict."""
         kind = body["type"]
         if kind == "phase":
             self.phase(body["detail"] or body["name"])
@@ -45,7 +46,7 @@ class ProgressLine:
             self.say(f"Note: {body['sentence']}")
 
     def say(self, sentence: str) -> None:
-        """A sentence on a line of its own."""
+        """Print a sentence on a line of its own."""
         self.close()
         print(sentence, file=self._stream, flush=True)
 

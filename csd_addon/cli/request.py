@@ -1,4 +1,4 @@
-"""What the command line asks of Blender: one JSON file, kept in the output folder so that a job can be resumed.
+"""What the command line asks of Blender: a JSON file. It stays in the output folder, so that the job can be resumed.
 
     OUTPUT/<stem>.blend     OUTPUT/textures/<object>_basecolor.png     OUTPUT/preview.png
                             (<object>_<material>_basecolor.png where each material has its own image)
@@ -14,20 +14,24 @@ from typing import Any
 
 from ..core.settings import JobSettings
 
-# Stands for Blender's own monkey in the place of a file.
+# In place of a file: Blender's own monkey.
 SUZANNE = ":suzanne:"
-# The mark of our messages among Blender's own lines on stdout.
+# Begins each of our messages, to tell them from Blender's own lines on stdout.
 PREFIX = "csd-message "
 
 
 @dataclass(frozen=True)
 class Request:
-    """file: absolute path or ``SUZANNE``. output: absolute folder. objects: names, empty for what is selected."""
+    """One texture, edit or diagnosis, of one or several objects."""
 
+    # An absolute path, or ``SUZANNE``.
     file: str
+    # The absolute path of the folder for the results.
     output: str
     settings: JobSettings
+    # Names; empty: what is selected in the file.
     objects: tuple[str, ...] = ()
+    # Whether to continue from the checkpoints.
     resume: bool = False
 
     @property
@@ -59,7 +63,7 @@ class Request:
         return self.jobs / "request.json"
 
     def resumed(self) -> Request:
-        """The same request, continuing from its checkpoints."""
+        """Return the same request, to be continued from its checkpoints."""
         return replace(self, resume=True)
 
     def to_json(self) -> dict[str, Any]:
@@ -67,7 +71,7 @@ class Request:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Request:
-        """Raises ``ValueError`` if ``values`` is not what ``to_json`` made."""
+        """Return the request that ``to_json`` made ``values`` of. Raises ``ValueError`` if they are something else."""
         try:
             settings = JobSettings.from_json(values["settings"])
             return Request(**{**values, "settings": settings, "objects": tuple(values["objects"])})

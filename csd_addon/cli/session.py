@@ -1,7 +1,7 @@
 """Starts Blender without a window for one request, relays its messages, and passes Ctrl-C on as a cancel.
 
-Blender is, in this order: the program that ``CSD_BLENDER`` names, a ``blender`` on PATH that is 4.5 or newer, the
-bpy wheel in an environment of our own.
+Blender is the first of these that is there: the program in ``CSD_BLENDER``; a ``blender`` on PATH that is 4.5 or newer;
+the bpy wheel in an environment of our own.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any
 from ..jobs.folder import write_json
 from ..jobs.process import own_group, program_folder
 from ..protocol import PROTOCOL_VERSION
-from ..runtime.environment import installed, venv
+from ..runtime.environment import installed, planning, venv
 from ..runtime.environment.run_installer import Report
-from ..runtime.environment.user_python import check_worker_python, named_python
+from ..runtime.environment.user_python import check_worker_python, find_user_python
 from ..runtime.errors import RuntimeMissing
 from ..runtime.paths import Paths
 from .request import PREFIX, Request
@@ -37,18 +37,18 @@ _START = "import csd_addon.cli.headless as headless; headless.main()"
 
 
 def worker_python(paths: Paths, report: Report) -> Path:
-    """The worker's interpreter, installed first if need be. Raises ``RuntimeMissing``."""
-    if named := named_python():
+    """Return the worker's interpreter; install it first where it is missing. Raises ``RuntimeMissing``."""
+    if named := find_user_python():
         check_worker_python(named)
         return named
     found = installed.find(paths, str(PROTOCOL_VERSION))
     if found and found.state == "ready":
         return found.python
-    return venv.create(venv.plan_worker(paths), str(PROTOCOL_VERSION), report=report)
+    return venv.create(planning.plan_worker(paths), str(PROTOCOL_VERSION), report=report)
 
 
 def blender_command(paths: Paths, report: Report) -> list[str]:
-    """The command that runs ``headless.main`` inside Blender; append the request's path.
+    """Return the command that runs ``headless.main`` inside Blender. Append the path of the request.
 
     Raises ``RuntimeMissing`` if there is no Blender and the wheel can't be installed.
     """
@@ -58,12 +58,12 @@ def blender_command(paths: Paths, report: Report) -> list[str]:
             program, "--background", "--factory-startup", "--python-exit-code", "1",
             "--python-use-system-env", "--python-expr", _START, "--",
         ]  # fmt: skip
-    python = venv.create(venv.plan_blender(paths), str(PROTOCOL_VERSION), report=report)
+    python = venv.create(planning.plan_blender(paths), str(PROTOCOL_VERSION), report=report)
     return [str(python), "-m", "csd_addon.cli.headless"]
 
 
 def find_blender() -> str | None:
-    """A Blender program that is new enough, or None. Raises ``RuntimeMissing`` if ``CSD_BLENDER`` is no such one."""
+    """Return a Blender program that is new enough, or None. Raises ``RuntimeMissing`` if ``CSD_BLENDER`` is none."""
     named = os.environ.get("CSD_BLENDER")
     program = named or shutil.which("blender")
     if not program:
@@ -103,7 +103,7 @@ def run(
 
 
 def _environment(python: Path, scratch: Path) -> dict[str, str]:
-    """Blender sees our package, the worker's interpreter, and an empty user profile."""
+    """Return variables that give Blender our package, the worker's interpreter and an empty user profile."""
     profile = scratch / "profile"
     profile.mkdir()
     return {
@@ -113,7 +113,7 @@ def _environment(python: Path, scratch: Path) -> dict[str, str]:
 
 
 def _relay(child: subprocess.Popen[str], on_message: Callable[[dict[str, Any]], None]) -> int:
-    """Pass messages on until Blender ends; its other lines are shown only if it fails without a message."""
+    """Pass messages on until Blender ends. Its other lines are shown only if it fails without a message."""
     chatter: list[str] = []
     failed = False
     assert child.stdout
@@ -140,7 +140,7 @@ def _how_it_ended(code: int, chatter: list[str]) -> str:
 
 
 def _cancel(child: subprocess.Popen[str]) -> None:
-    """Ask politely; closing stdin says the same should the word get lost. A second Ctrl-C changes nothing."""
+    """Ask Blender to end and wait for it. Closing stdin has the same meaning. A second Ctrl-C changes nothing."""
     assert child.stdin
     with contextlib.suppress(OSError, KeyboardInterrupt):
         child.stdin.write("cancel\n")

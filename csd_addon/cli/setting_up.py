@@ -1,4 +1,4 @@
-"""``python3 -m csd_addon runtime …`` and ``doctor``: the worker's environment, and what is wrong on a machine."""
+"""``python3 -m csd_addon runtime …`` and ``doctor``: the worker's environment, and what is wrong on this machine."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from ..jobs.history import list_runs
 from ..protocol import PROTOCOL_VERSION
 from ..runtime import choices, folders
-from ..runtime.environment import bundle, installed, lockfile, venv, write_bundle
+from ..runtime.environment import bundle, installed, lockfile, planning, venv, write_bundle
 from ..runtime.environment.interpreter import has_nvidia
 from ..runtime.environment.run_installer import Report
 from ..runtime.environment.user_python import check_worker_python
 from ..runtime.errors import RuntimeMissing
-from ..runtime.machine.doctor import examine, impersonal
+from ..runtime.machine.doctor import anonymize, examine
 from ..runtime.machine.resources import Finding
 from ..runtime.paths import Paths
 from . import session
@@ -27,7 +27,7 @@ ACCELERATORS = (lockfile.AUTO, "cpu", "cuda", "mps")
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:
-    """The words after ``runtime``."""
+    """Add the arguments of ``runtime`` to ``parser``."""
     parser.add_argument("action", choices=("install", "repair", "remove", "bundle", "use"))
     parser.add_argument("python", nargs="?", default="", metavar="PYTHON", help="for use: the worker's interpreter")
     parser.add_argument(
@@ -39,9 +39,9 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
 
 
 def run_runtime(words: argparse.Namespace, paths: Paths, report: Report) -> str:
-    """Carry out one action; returns the sentence that says what was done.
+    """Carry out one action and return a sentence that says what was done.
 
-    Raises RuntimeMissing when it can't be done, ValueError on wrong words.
+    Raises RuntimeMissing when it can't be done, ValueError on wrong arguments.
     """
     if words.action in ("install", "repair"):
         return _install(words, paths, report)
@@ -55,12 +55,12 @@ def _install(words: argparse.Namespace, paths: Paths, report: Report) -> str:
     accelerator = words.accelerator
     if words.action == "repair" and found and accelerator == lockfile.AUTO:
         accelerator = found.accelerator
-    # Automatic may have taken CUDA's build without a card, as on Linux, where the registry has no other: it stays so.
+    # "auto" takes CUDA's build where there is no card, too, if the registry has no other, as on Linux. It may be kept.
     is_so_already = found is not None and found.accelerator == "cuda"
     if words.accelerator == "cuda" and not (has_nvidia() or is_so_already):
         raise RuntimeMissing("No NVIDIA driver is here: install the card's driver first, or leave the choice to auto.")
     offline = bundle.read(words.bundle.expanduser().absolute()) if words.bundle else None
-    plan = venv.plan_worker(paths, accelerator=accelerator, bundle=offline)
+    plan = planning.plan_worker(paths, accelerator=accelerator, bundle=offline)
     python = venv.create(plan, STAMP, report=report, again=words.action == "repair")
     installed.remove_others(paths, plan.directory)
     now = installed.find(paths, STAMP)
@@ -72,7 +72,7 @@ def _bundle(words: argparse.Namespace, paths: Paths, report: Report) -> str:
     if not words.output:
         raise ValueError("Say where the bundle is to lie: runtime bundle --output DIR.")
     folder = words.output.expanduser().absolute()
-    made = write_bundle.write(venv.plan_worker(paths, accelerator=words.accelerator), folder, report=report)
+    made = write_bundle.write(planning.plan_worker(paths, accelerator=words.accelerator), folder, report=report)
     gigabytes = folders.size(folder) / 1e9
     return (
         f"The bundle for {made.list_name.removeprefix('worker-')} is in {folder} ({gigabytes:.2f} GB). On the other "
@@ -96,7 +96,7 @@ def _remove(paths: Paths) -> str:
 
 
 def findings(paths: Paths) -> Iterator[Finding]:
-    """Everything that the doctor looks at."""
+    """Look at everything that the doctor reports: Blender, the machine, the last job."""
     yield _blender()
     yield from examine(paths, STAMP)
     yield _last_error(paths)
@@ -120,7 +120,7 @@ def _last_error(paths: Paths) -> Finding:
 
 
 def _error_of(events: Path) -> str:
-    """The sentence of the last error message in a job's events, empty if there is none."""
+    """Return the sentence of the last error message in a job's events; "" if there is none."""
     try:
         lines = events.read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -138,8 +138,8 @@ def _message(line: str) -> dict[str, Any]:
 
 
 def finding_lines(found: Finding, *, as_json: bool) -> str:
-    """One finding as a JSON line, or for a person, without personal paths."""
+    """Return one finding as a JSON line, or as a line for a person, without the user's name in paths."""
     if as_json:
         return json.dumps(asdict(found))
     mark = "ok     " if found.ok else "PROBLEM"
-    return impersonal(f"{mark} {found.name}: {found.sentence} {found.remedy}".rstrip())
+    return anonymize(f"{mark} {found.name}: {found.sentence} {found.remedy}".rstrip())

@@ -76,7 +76,7 @@ def border_edges(triangles: np.ndarray, corner_uvs: np.ndarray) -> np.ndarray:
 def seam_error(images: Mapping[int, np.ndarray], meshes: Mapping[int, MeshData]) -> tuple[float, float]:
     """Mean and maximum colour difference across UV seams, 0..255.
 
-    images: (H, W, 3) by picture. meshes: the faces that show each of them, parts of one mesh (``images.parts``).
+    images: (H, W, C) by picture. meshes: the faces that show each of them, parts of one mesh (``images.parts``).
     Both sides of each seam edge are looked up bilinearly, at points about one texel apart, as a renderer would.
     Returns (0, 0) for a mesh without seams.
     """
@@ -99,8 +99,8 @@ def seam_error(images: Mapping[int, np.ndarray], meshes: Mapping[int, MeshData])
 
 
 def _sample_tiles(images: Mapping[int, np.ndarray], number: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Look up (N, 2) ``uv`` in the image of each point's tile; (N, 3) float64."""
-    result = np.empty((len(uv), 3))
+    """Look up (N, 2) ``uv`` in the image of each point's tile; (N, C) float64."""
+    result = np.empty((len(uv), next(iter(images.values())).shape[2]))
     for tile, image in images.items():
         result[number == tile] = sample_bilinear(image, uv[number == tile])
     return result

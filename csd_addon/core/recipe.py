@@ -207,11 +207,11 @@ def parts_with(name: str) -> list[str]:
     return [part for part, (kind, _) in PARTS.items() if name in {f.name for f in fields(kind)}]
 
 
-def check_value(name: str, value: Any) -> None:
-    """Raises ``ValueError`` naming a value that is none of the number ``name``; it must be one."""
+def check_value(name: str, value: Any, called: str) -> None:
+    """Raises ``ValueError`` if ``value`` is none of the number ``name``. called: what the sentence begins with."""
     words, fits = _KINDS[KINDS[name]]
     if not fits(value):
-        raise ValueError(f"The expert value '{name}' is {value!r}; it must be {words}.")
+        raise ValueError(f"{called} is {value!r}; it must be {words}.")
     if name == "weighting":
         in_choices(name, value, WEIGHTINGS)
 
@@ -221,7 +221,7 @@ def check_expert(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if name not in KINDS:
             raise ValueError(f"There is no expert value '{name}'; there are: {', '.join(sorted(KINDS))}.")
-        check_value(name, value)
+        check_value(name, value, f"The expert value '{name}'")
 
 
 def in_recipe(name: str, value: Any) -> Any:

@@ -68,8 +68,8 @@ def resolve(settings: JobSettings, preferences: Mapping[str, Any]) -> Recipe:
     Raises ``ValueError`` with one sentence: an unknown part or number, a number of the other method, noise levels that
     cannot be, or two settings that exclude each other.
     """
-    method, layers = _layers(settings, preferences)
-    recipe = _built(layers, method, is_edit=settings.kind == "edit")
+    mover, layers = _layers(settings, preferences)
+    recipe = _built(layers, mover, is_edit=settings.kind == "edit")
     if settings.kind == "edit" and settings.strength == 0:
         return replace(recipe, run=replace(recipe.run, iterations=0))
     _check(recipe)
@@ -82,9 +82,9 @@ def explained(settings: JobSettings, preferences: Mapping[str, Any]) -> list[Dec
     Raises ``ValueError`` as ``resolve`` does.
     """
     recipe = resolve(settings, preferences)
-    method, layers = _layers(settings, preferences)
+    mover, layers = _layers(settings, preferences)
     rows = []
-    for part in _active(method, is_edit=settings.kind == "edit"):
+    for part in _active(mover, is_edit=settings.kind == "edit"):
         held = _held(recipe, part)
         for name in (f.name for f in fields(held)):
             said = [layer.source for layer in layers if name in layer.numbers.get(part, {})]
@@ -92,6 +92,25 @@ def explained(settings: JobSettings, preferences: Mapping[str, Any]) -> list[Dec
     if settings.kind == "edit" and settings.strength == 0:
         rows = [replace(row, source="strength 0") if row.name == "iterations" else row for row in rows]
     return rows
+
+
+def method(settings: JobSettings, preferences: Mapping[str, Any]) -> str:
+    """Which mover runs: "distill" or "sample". Raises ``ValueError`` if the settings ask for what cannot be."""
+    keeps = settings.kind == "edit" and way(settings) == "keep"
+    if settings.method == "sample" and settings.loss == "sds":
+        raise ValueError("SDS is a loss of distillation: set the method to distill, or the loss to csd.")
+    if settings.method == "sample" and keeps:
+        raise ValueError(
+            "Sampling replaces the pattern, and this edit keeps it: set the method to distill, or 'keep' to nothing."
+        )
+    if settings.kind == "diagnosis" or settings.loss == "sds" or keeps:
+        return "distill"
+    if settings.method != "auto":
+        return settings.method
+    said = [str(body[_METHOD]) for _, body in _said(settings, preferences) if _METHOD in body]
+    if said and said[-1] not in METHODS:
+        raise ValueError(f"The teacher's csd.json names the method '{said[-1]}'; there are: {', '.join(METHODS)}.")
+    return said[-1] if said else "distill"
 
 
 def overridden(recipe: Recipe, expert: Mapping[str, Any]) -> Recipe:
@@ -107,57 +126,43 @@ def overridden(recipe: Recipe, expert: Mapping[str, Any]) -> Recipe:
 
 def _layers(settings: JobSettings, preferences: Mapping[str, Any]) -> tuple[str, list[Layer]]:
     """The method, and all layers, the last one above all others."""
-    below = list(_said(settings, preferences))
-    method = _method(settings, [body for _, body in below])
+    chosen = method(settings, preferences)
     preset = settings.preset
-    layers = [Layer(METHOD_NAMES[method], METHODS[method]), Layer(f"preset {preset}", PRESETS[preset])]
+    layers = [Layer(METHOD_NAMES[chosen], METHODS[chosen]), Layer(f"preset {preset}", PRESETS[preset])]
     if settings.kind == "edit":
-        chosen = way(settings)
         layers += [
             Layer("edit", EDIT),
             Layer(f"edit, preset {preset}", {"run": {"iterations": ITERATIONS[preset]}}),
-            Layer(f"edit, {chosen}", WAYS[chosen]),
+            Layer(f"edit, {way(settings)}", WAYS[way(settings)]),
         ]
-    for source, body in _said(settings, preferences, method):
+    for source, body in _said(settings, preferences, chosen):
         layers.append(Layer(source, _numbers(body, source)))
-    is_edit = settings.kind == "edit"
-    if is_edit and settings.strength:
-        recipe = _built(layers, method, is_edit=True)
+    if settings.kind == "edit" and settings.strength:
+        recipe = _built(layers, chosen, is_edit=True)
         layers.append(Layer(f"strength {settings.strength:g}", strengthened(recipe, settings.strength)))
-    return method, [*layers, *_by_hand(settings, layers, method)]
+    return chosen, [*layers, *_by_hand(settings, layers, chosen)]
 
 
-def _said(settings: JobSettings, preferences: Mapping[str, Any], method: str = "") -> Iterator[tuple[str, Any]]:
-    """What ``preferences`` say, from general to special, each with its source; of a method only where it is known."""
+def _said(settings: JobSettings, preferences: Mapping[str, Any], mover: str = "") -> Iterator[tuple[str, Any]]:
+    """What ``preferences`` say, from general to special, each with its source; of a mover only where it is known."""
     parts = [("teacher", preferences, "")]
     if settings.kind == "edit":
-        parts.append(("teacher, edit", preferences.get("edit", {}), way(settings)))
+        parts.append(("teacher, edit", _object(preferences, "edit"), way(settings)))
     for source, said, chosen in parts:
-        yield source, said.get("recipe", {})
-        if method:
-            yield f"{source}, {METHOD_NAMES[method]}", said.get("methods", {}).get(method, {})
+        yield source, _object(said, "recipe")
+        if mover:
+            yield f"{source}, {METHOD_NAMES[mover]}", _object(_object(said, "methods"), mover)
         if chosen:
-            yield f"{source}, {chosen}", said.get(chosen, {})
-        yield f"{source}, preset {settings.preset}", said.get("presets", {}).get(settings.preset, {})
+            yield f"{source}, {chosen}", _object(said, chosen)
+        yield f"{source}, preset {settings.preset}", _object(_object(said, "presets"), settings.preset)
 
 
-def _method(settings: JobSettings, bodies: list[Mapping[str, Any]]) -> str:
-    """ "distill" or "sample". Raises ``ValueError`` if the settings ask for what cannot be."""
-    keeps = settings.kind == "edit" and way(settings) == "keep"
-    if settings.method == "sample" and settings.loss == "sds":
-        raise ValueError("SDS is a loss of distillation: set the method to distill, or the loss to csd.")
-    if settings.method == "sample" and keeps:
-        raise ValueError(
-            "Sampling replaces the pattern, and this edit keeps it: set the method to distill, or 'keep' to nothing."
-        )
-    if settings.kind == "diagnosis" or settings.loss == "sds" or keeps:
-        return "distill"
-    if settings.method != "auto":
-        return settings.method
-    said = [str(body[_METHOD]) for body in bodies if _METHOD in body]
-    if said and said[-1] not in METHODS:
-        raise ValueError(f"The teacher's csd.json names the method '{said[-1]}'; there are: {', '.join(METHODS)}.")
-    return said[-1] if said else "distill"
+def _object(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What a csd.json has under ``name``, {} without it. Raises ``ValueError`` if it is no object."""
+    value = said.get(name, {})
+    if not isinstance(value, dict):
+        raise ValueError(f"In the teacher's csd.json '{name}' is {value!r}; it must be an object with names.")
+    return value
 
 
 def _numbers(body: Mapping[str, Any], source: str) -> Numbers:
@@ -176,26 +181,26 @@ def _numbers(body: Mapping[str, Any], source: str) -> Numbers:
                 f"{', '.join(sorted(known))}."
             )
         for name, value in values.items():
-            check_value(name, value)
+            check_value(name, value, f"The value '{name}' of the teacher's csd.json")
     return numbers
 
 
-def _built(layers: list[Layer], method: str, *, is_edit: bool) -> Recipe:
+def _built(layers: list[Layer], mover: str, *, is_edit: bool) -> Recipe:
     """The recipe of all ``layers``."""
     found: dict[str, Any] = {}
-    for part in _active(method, is_edit=is_edit):
+    for part in _active(mover, is_edit=is_edit):
         values: dict[str, Any] = {}
         for layer in layers:
             values |= layer.numbers.get(part, {})
         found[part] = PARTS[part][0](**{name: in_recipe(name, value) for name, value in values.items()})
     edit = found.get("change", found.get("paint"))
-    return Recipe(found["run"], found["views"], found["field"], found["guide"], found[method], edit)
+    return Recipe(found["run"], found["views"], found["field"], found["guide"], found[mover], edit)
 
 
-def _active(method: str, *, is_edit: bool) -> list[str]:
-    """The parts that a recipe of this method has."""
+def _active(mover: str, *, is_edit: bool) -> list[str]:
+    """The parts that a recipe of this mover has."""
     edits = ("change", "paint")
-    return [part for part, (_, of) in PARTS.items() if of in ("", method) and (is_edit or part not in edits)]
+    return [part for part, (_, of) in PARTS.items() if of in ("", mover) and (is_edit or part not in edits)]
 
 
 def _attribute(part: str) -> str:
@@ -208,7 +213,7 @@ def _held(recipe: Recipe, part: str) -> Run | Views | Field | Guide | Distill | 
     return held
 
 
-def _by_hand(settings: JobSettings, layers: list[Layer], method: str) -> list[Layer]:
+def _by_hand(settings: JobSettings, layers: list[Layer], mover: str) -> list[Layer]:
     """The artist's own numbers: the settings', then the expert values."""
     is_edit = settings.kind == "edit"
     numbers: dict[str, dict[str, Any]] = {}
@@ -217,17 +222,17 @@ def _by_hand(settings: JobSettings, layers: list[Layer], method: str) -> list[La
     if settings.front != JobSettings.front:
         numbers["views"] = {"front": FRONTS[settings.front]}
     if not is_edit:
-        default = _built(layers, method, is_edit=False).guide.negative
+        default = _built(layers, mover, is_edit=False).guide.negative
         # A default never argues with the artist: "plain" is no negative of "plain blue".
         negative = settings.negative or uncontradicted(default, settings.prompt)
         if negative != default:
             numbers["guide"] = {"negative": negative}
-    return [Layer("settings", numbers), Layer("expert value", _expert(settings.expert, method, is_edit=is_edit))]
+    return [Layer("settings", numbers), Layer("expert value", _expert(settings.expert, mover, is_edit=is_edit))]
 
 
-def _expert(values: Mapping[str, Any], method: str, *, is_edit: bool) -> dict[str, dict[str, Any]]:
+def _expert(values: Mapping[str, Any], mover: str, *, is_edit: bool) -> dict[str, dict[str, Any]]:
     """``values`` by their parts. Raises ``ValueError`` naming one that this run has no place for."""
-    active = _active(method, is_edit=is_edit)
+    active = _active(mover, is_edit=is_edit)
     numbers: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         parts = [part for part in parts_with(name) if part in active]
@@ -235,10 +240,10 @@ def _expert(values: Mapping[str, Any], method: str, *, is_edit: bool) -> dict[st
             numbers.setdefault(parts[0], {})[name] = value
             continue
         needed = PARTS[parts_with(name)[0]][1]
-        if needed != method:
+        if needed != mover:
             raise ValueError(
                 f"The expert value '{name}' belongs to {METHOD_NAMES[needed]}, and this run is by "
-                f"{METHOD_NAMES[method]}: leave it out, or set the method to {needed}."
+                f"{METHOD_NAMES[mover]}: leave it out, or set the method to {needed}."
             )
         raise ValueError(f"The expert value '{name}' belongs to edits, and this is a new texture: leave it out.")
     return numbers

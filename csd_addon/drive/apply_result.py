@@ -1,4 +1,7 @@
-"""From the files of a new texture to images on the object: one for all, or one for each material."""
+"""From a job's files to the object: previews while it runs, and the finished result.
+
+A new texture is one image for all materials, or one for each; an edit replaces the image that it started from.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,15 @@ from pathlib import Path
 
 import bpy
 
-from ..core.file_names import cut, safe_name
 from ..core.images import image_file
 from ..core.udim import tile_file, tiles_of
 from ..scene.load_image import load_image
 from ..scene.material import apply_texture, apply_textures
+from ..scene.original import put_edit, write_edit_in_pieces
+from ..scene.pieces import Pieces, run_to_end
+from ..scene.preview import Preview, hide_previews, show_preview
+from ..scene.unwrap import put_layer, take_layer
+from .file_names import cut, safe_name
 from .prepare_job import Task
 
 # From a name (of the object, or of it and a material) and the kind of the job to the image's place, without suffix.
@@ -24,8 +31,55 @@ Place = Callable[[str, str], Path]
 _NAME, _FILE = 52, 112
 
 
-def put_texture(obj: bpy.types.Object, task: Task, result: Path, place: Place | None) -> list[str]:
-    """Show the finished ``result`` of ``task`` on ``obj``; returns notes. Errors as in ``driver.finish``."""
+def show(task: Task, image: Path) -> bool:
+    """Show the preview in the file ``image`` on the task's object; returns whether it is to be seen."""
+    obj = task.key.find()
+    slots = task.edited.slots if task.edited and task.edited.uid else None
+    parts = [(image_file(image, k), own.slots) for k, own in enumerate(task.images)] or [(image, slots)]
+    previews = (Preview(file, task.settings.uv_map, str(task.folder.path), own, task.uvs) for file, own in parts)
+    return obj is not None and show_preview(obj, *previews)
+
+
+def finish(task: Task, result: Path, *, place: Place | None) -> list[str]:
+    """Put the finished texture on the object's material in place of the preview; returns notes for the artist.
+
+    place: of its images; None packs them into the .blend. Raises ``ValueError`` if the object is gone or an image can't
+    be read, ``OSError`` if a file can't be written; then the object is as it was.
+    """
+    return run_to_end(finish_in_pieces(task, result, place=place))
+
+
+def finish_in_pieces(task: Task, result: Path, *, place: Place | None) -> Pieces[list[str]]:
+    """``finish`` in pieces: the last one puts the texture up, the others change nothing in Blender."""
+    written = None
+    if task.edited:
+        _require_object(task, result)
+        file = place(task.key.name, "edit") if place else result.with_suffix("")
+        written = yield from write_edit_in_pieces(task.edited, result, task.settings, file)
+    hide_previews()
+    obj = _require_object(task, result)
+    added = task.uvs is not None and put_layer(obj, task.settings.uv_map, task.uvs)
+    try:
+        if written:
+            notes = put_edit(obj, task.edited, written, task.settings, str(task.folder.path), pack=place is None)
+        else:
+            notes = _put_texture(obj, task, result, place)
+    except (ValueError, OSError):
+        if added:
+            take_layer(obj, task.settings.uv_map)
+        raise
+    return [*task.notes, *notes]
+
+
+def _require_object(task: Task, result: Path) -> bpy.types.Object:
+    obj = task.key.find()
+    if obj is None:
+        raise ValueError(f"The object '{task.key.name}' is gone; its texture is kept in {result}.")
+    return obj
+
+
+def _put_texture(obj: bpy.types.Object, task: Task, result: Path, place: Place | None) -> list[str]:
+    """Show the finished ``result`` of ``task`` on ``obj``; returns notes. Errors as in ``finish``."""
     materials = [image.material for image in task.images] or [""]
     files = [place(name, "texture") if place else None for name in file_names(obj.name, materials)]
     made: list[bpy.types.Image] = []

@@ -1,51 +1,41 @@
-"""Which teacher a run has: the one that the settings name, or the bundled one that knows its words ("auto")."""
+"""Which teacher a run has, and what it likes, as the scene's settings say."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import bpy
 
-from ..core.edit import way
-from ..core.settings import AUTO_TEACHER, JobSettings
-from ..core.words import unknown_words
-from ..jobs.folder import read_json
-from ..runtime.paths import bundled_teachers
-
-# Which comes first where both know as many words: what is new grows from close-ups, for which broad was trained, and
-# the keeping of patterns was measured with mini.
-_FOR_NEW, _FOR_KEPT = ("broad", "mini"), ("mini", "broad")
+from ..core import choose_teacher
+from ..core.settings import JobSettings
+from ..core.teacher_folder import TeacherDamaged, read_preferences
+from ..runtime.errors import TeacherMissing
+from ..runtime.paths import Paths, bundled_teachers, default_base
+from ..runtime.teachers import catalogue
 
 
-def settled(settings: JobSettings) -> JobSettings:
+def with_chosen_teacher(settings: JobSettings) -> JobSettings:
     """``settings`` with the name of a teacher in place of "auto"."""
-    if settings.teacher != AUTO_TEACHER:
-        return settings
-    if settings.kind == "edit":
-        name = _fitting(f"{settings.target} {settings.remove}", _FOR_KEPT if way(settings) == "keep" else _FOR_NEW)
-    else:
-        name = _fitting(f"{settings.prompt} {settings.negative}", _FOR_NEW)
-    return replace(settings, teacher=name)
+    return choose_teacher.with_chosen_teacher(settings, bundled_teachers())
+
+
+def shown_settings(shown: bpy.types.PropertyGroup, **changes: Any) -> JobSettings:
+    """What of the scene's settings decides teacher and numbers, with ``changes``; the teacher has its name."""
+    names = ("prompt", "negative", "target", "remove", "strength", "keep", "preset", "teacher", "method", "loss")
+    values = {name: getattr(shown, name) for name in names}
+    settings = JobSettings(kind="edit" if shown.mode == "EDIT" else "texture", **values)
+    return with_chosen_teacher(replace(settings, **changes))
 
 
 def teacher_of(shown: bpy.types.PropertyGroup) -> str:
     """The teacher that a run with the scene's settings would have."""
-    words = {name: getattr(shown, name) for name in ("prompt", "negative", "target", "remove", "keep", "teacher")}
-    return settled(JobSettings(kind="edit" if shown.mode == "EDIT" else "texture", **words)).teacher
+    return shown_settings(shown).teacher
 
 
-def _fitting(words: str, names: tuple[str, ...]) -> str:
-    """The bundled teacher of ``names`` that knows most of ``words``; the first of those that know as many.
-
-    Words that a teacher can only put in other words decide where all else is equal.
-    """
-    return min(names, key=lambda name: [len(unknown_words(words, known)) for known in _known(name)])
-
-
-@cache
-def _known(name: str) -> tuple[list[str], list[str]]:
-    """The words of a bundled teacher with those that it puts in other words, and without."""
-    said: dict[str, Any] = read_json(bundled_teachers() / name / "vocabulary.json")
-    return [*said["words"], *said.get("related", {})], said["words"]
+def preferences_of(name: str) -> dict[str, Any]:
+    """What the teacher of this name likes; {} where there is none, or it does not say so readably."""
+    try:
+        return read_preferences(catalogue.find_teacher(name, Paths(default_base())).root)
+    except (TeacherMissing, TeacherDamaged):
+        return {}

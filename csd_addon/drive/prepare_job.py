@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ from ..jobs.folder import JobFolder, write_json
 from ..protocol import PROTOCOL_VERSION
 from ..runtime.paths import Paths, default_base
 from ..scene.lookup import ObjectKey
+from ..scene.mask import vertex_group
 from ..scene.material_images import MaterialImage, image_of_faces, material_images
-from ..scene.original import Original, find_original, reading_source
-from ..scene.pieces import Pieces, beside
-from ..scene.read_mesh import active_uv_map, has_uvs, is_rigged, read_mesh
+from ..scene.original import Original, find_original, read_source_in_pieces, tile_notes
+from ..scene.pieces import Pieces, in_thread
+from ..scene.read_mesh import active_uv_map, has_uvs, is_rigged, read_mesh, read_snapshot
 from ..scene.unwrap import polygons_of, put_layer, take_layer, unwrap_into_new_layer
-from .unwrap_xatlas import unwrapping
+from .unwrap_xatlas import unwrap_in_pieces
+from .warm_worker import interpreter
 
 
 @dataclass(frozen=True)
@@ -46,46 +48,57 @@ class Task:
     materials: int = 1
 
 
-def begin(
-    obj: bpy.types.Object, settings: JobSettings, folder: JobFolder, python: Callable[[], Path]
-) -> tuple[Task, Pieces[None]]:
+def prepare_in_pieces(obj: bpy.types.Object, settings: JobSettings, folder: JobFolder) -> tuple[Task, Pieces[None]]:
     """Check ``obj`` and valid ``settings``, read the mesh; what is left reads the pixels and writes what is large.
 
-    python: finds the worker's interpreter, where that has to unwrap; its errors are passed on. Raises ``ValueError``
-    with one sentence on bad input.
+    Raises ``ValueError`` with one sentence on bad input, ``RuntimeMissing`` where the worker's Python has to unwrap and
+    there is none.
     """
-    _require_own(obj)
-    original = find_original(obj, settings) if settings.kind == "edit" else None
-    wanted = original.uv_map if original else settings.uv_map
-    mesh = read_mesh(obj, wanted)
-    notes = [*(original.notes if original else ()), *_checked(check_mesh(mesh, obj.name))]
-    if is_rigged(obj):
-        notes.append(f"'{obj.name}' is rigged: it was textured in its rest pose.")
-    images = material_images(obj) if settings.kind == "texture" and settings.images == "material" else ()
-    mesh = _with_images(obj, mesh, images, notes)
-    avoid = settings.kind == "texture" and settings.overlaps == "new"
-    uv_map, new_layer = _uv_layer(obj, mesh, wanted, notes, avoid_overlaps=avoid)
-    settings = replace(settings, uv_map=uv_map)
-    uvs = source = None
-    try:
-        if new_layer:
-            mesh = replace(_with_layer(obj, new_layer), image=mesh.image)
-        if original:
-            source = reading_source(obj, original, settings, mesh.corner_uvs)
-    finally:
-        uvs = take_layer(obj, new_layer) if new_layer else None
-    materials = len({slot.material for slot in obj.material_slots})
-    task = Task(ObjectKey.of(obj), folder, settings, notes, uvs, original, images, materials)
-    if new_layer and settings.kind == "texture" and settings.unwrap == "xatlas":
-        return task, _unwrapped_first(task, mesh, notes, polygons_of(obj), python())
-    return task, _writing(task, mesh, source)
-
-
-def _require_own(obj: bpy.types.Object) -> None:
     if obj.type == "MESH" and is_linked(obj):
         raise ValueError(
             f"'{obj.name}' comes from a linked library, so nothing can be added to it; make it local first."
         )
+    texture = settings.kind == "texture"
+    original = find_original(obj, settings) if settings.kind == "edit" else None
+    group = vertex_group(obj, settings.mask) if original else ""
+    seen = read_snapshot(obj, group)
+    wanted = original.uv_map if original else settings.uv_map
+    mesh = seen.mesh(wanted)
+    notes = [*original.notes, *tile_notes(obj, original, seen)] if original else []
+    for problem in check_mesh(mesh, obj.name):
+        if problem.severity == "error":
+            raise ValueError(problem.sentence)
+        notes.append(problem.sentence)
+    if is_rigged(obj):
+        notes.append(f"'{obj.name}' is rigged: it was textured in its rest pose.")
+    images = material_images(obj, seen.material) if texture and settings.images == "material" else ()
+    image = image_of_faces(obj, images, seen.material) if images else None
+    if image is not None and (bare := int((image < 0).sum())):
+        notes.append(f"{bare} triangles of '{obj.name}' show a material that is not in its slots; they get no image.")
+    avoid = texture and settings.overlaps == "new"
+    uv_map, new_layer = _choose_uv_layer(obj, mesh, wanted, notes, avoid_overlaps=avoid)
+    settings = replace(settings, uv_map=uv_map)
+    uvs = source = None
+    try:
+        if new_layer:
+            # What modifiers make of a layer shows only when they have run.
+            seen = read_snapshot(obj, group)
+            mesh = seen.mesh(new_layer)
+            if any(problem.severity == "error" for problem in check_uvs(mesh, obj.name)):
+                raise ValueError(
+                    f"After its modifiers '{obj.name}' has no UV map: apply the modifier that rebuilds the mesh, or "
+                    "turn it off."
+                )
+        if original:
+            source = read_source_in_pieces(obj, original, settings, seen)
+    finally:
+        uvs = take_layer(obj, new_layer) if new_layer else None
+    mesh = replace(mesh, image=image)
+    materials = len({slot.material for slot in obj.material_slots})
+    task = Task(ObjectKey.of(obj), folder, settings, notes, uvs, original, images, materials)
+    if new_layer and texture and settings.unwrap == "xatlas":
+        return task, _unwrap_then_write(task, mesh, notes, polygons_of(obj), interpreter())
+    return task, _read_then_write(task, mesh, source)
 
 
 def is_linked(obj: bpy.types.Object) -> bool:
@@ -96,30 +109,8 @@ def is_linked(obj: bpy.types.Object) -> bool:
     )
 
 
-def _with_images(
-    obj: bpy.types.Object, mesh: MeshData, images: tuple[MaterialImage, ...], notes: list[str]
-) -> MeshData:
-    """``mesh`` with the image of each face, where materials have their own."""
-    if not images:
-        return mesh
-    image = image_of_faces(obj, images)
-    if bare := int((image < 0).sum()):
-        notes.append(f"{bare} triangles of '{obj.name}' show a material that is not in its slots; they get no image.")
-    return replace(mesh, image=image)
-
-
-def _with_layer(obj: bpy.types.Object, layer: str) -> MeshData:
-    mesh = read_mesh(obj, layer)
-    if any(problem.severity == "error" for problem in check_uvs(mesh, obj.name)):
-        raise ValueError(
-            f"After its modifiers '{obj.name}' has no UV map: apply the modifier that rebuilds the mesh, or turn it "
-            "off."
-        )
-    return mesh
-
-
 def write_job(task: Task, teacher: dict[str, str]) -> None:
-    """Write ``job.json``. teacher: folders (``driver.teacher_folders``)."""
+    """Write ``job.json``. teacher: folders (``object_job.teacher_folders``)."""
     job = {
         "protocol": PROTOCOL_VERSION, "object": task.key.name, "settings": task.settings.to_json(), "teacher": teacher,
         "versions": {"blender": bpy.app.version_string, "python": platform.python_version()},
@@ -132,20 +123,20 @@ def write_job(task: Task, teacher: dict[str, str]) -> None:
     write_json(task.folder.create().job, job)
 
 
-def _unwrapped_first(
+def _unwrap_then_write(
     task: Task, mesh: MeshData, notes: list[str], polygons: Polygons, python: Path
 ) -> Pieces[None]:
-    """``_writing`` after xatlas: its UVs go into ``mesh`` and the task, or its ``notes`` say why there are none."""
-    yield from beside(polygons.save, task.folder.create().polygons)
-    trouble = yield from unwrapping(python, Paths(default_base()).cache / "pycache", task.folder)
+    """Let xatlas unwrap first: its UVs go into ``mesh`` and ``task``, or ``notes`` say why there are none."""
+    yield from in_thread(polygons.save, task.folder.create().polygons)
+    trouble = yield from unwrap_in_pieces(python, Paths(default_base()).cache / "pycache", task.folder)
     if not trouble:
-        mesh, trouble = _rewrapped(task, mesh)
+        mesh, trouble = _take_xatlas_uvs(task, mesh)
     if trouble:
         notes.append(f"xatlas gave no UV map, because {trouble}: '{task.key.name}' has Smart UV Project's.")
-    yield from _writing(task, mesh, None)
+    yield from _read_then_write(task, mesh, None)
 
 
-def _rewrapped(task: Task, mesh: MeshData) -> tuple[MeshData, str]:
+def _take_xatlas_uvs(task: Task, mesh: MeshData) -> tuple[MeshData, str]:
     """``mesh`` with the UVs in the task's folder, which become the task's; or as it is, and why they are of no use."""
     obj, name = task.key.find(), task.settings.uv_map
     if obj is None:
@@ -168,10 +159,10 @@ def _rewrapped(task: Task, mesh: MeshData) -> tuple[MeshData, str]:
     return found, ""
 
 
-def _writing(task: Task, mesh: MeshData, reading: Pieces[EditSource] | None) -> Pieces[None]:
+def _read_then_write(task: Task, mesh: MeshData, reading: Pieces[EditSource] | None) -> Pieces[None]:
     # What may refuse comes before anything is written.
     source = (yield from reading) if reading else None
-    yield from beside(_write, task, mesh, source)
+    yield from in_thread(_write, task, mesh, source)
 
 
 def _write(task: Task, mesh: MeshData, source: EditSource | None) -> None:
@@ -183,15 +174,7 @@ def _write(task: Task, mesh: MeshData, source: EditSource | None) -> None:
         source.save(folder.source)
 
 
-def _checked(problems: list) -> list[str]:
-    """The notes among ``problems``; an error among them is raised as ``ValueError``."""
-    for problem in problems:
-        if problem.severity == "error":
-            raise ValueError(problem.sentence)
-    return [problem.sentence for problem in problems]
-
-
-def _uv_layer(
+def _choose_uv_layer(
     obj: bpy.types.Object, mesh: MeshData, wanted: str, notes: list[str], *, avoid_overlaps: bool
 ) -> tuple[str, str]:
     """The UV layer to bake into, and its name again if it had to be made."""

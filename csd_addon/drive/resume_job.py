@@ -12,9 +12,9 @@ from ..jobs.folder import JobFolder, read_json
 from ..scene.lookup import ObjectKey
 from ..scene.material_images import MaterialImage, require_same_images
 from ..scene.original import Original, find_original
-from ..scene.read_mesh import is_same_surface, read_mesh
-from ..scene.unwrap import made_again, take_layer
-from .object_job import Task
+from ..scene.read_mesh import MeshSnapshot, is_same_surface, read_snapshot
+from ..scene.unwrap import restore_layer, take_layer
+from .prepare_job import Task
 
 
 def reopen(folder: JobFolder, key: ObjectKey | None = None) -> Task:
@@ -31,11 +31,13 @@ def reopen(folder: JobFolder, key: ObjectKey | None = None) -> Task:
     if obj is None:
         raise ValueError(f"The object '{name}', whose texture was growing, is not in this file.")
     edited = _original(obj, settings, job) if settings.kind == "edit" else None
-    uvs = _new_uvs(obj, settings.uv_map, folder)
-    return Task(ObjectKey.of(obj), folder, settings, (), uvs, edited, kept_images(obj, folder, settings))
+    uvs, seen = _new_uvs(obj, settings.uv_map, folder)
+    return Task(ObjectKey.of(obj), folder, settings, (), uvs, edited, kept_images(obj, folder, settings, seen))
 
 
-def kept_images(obj: bpy.types.Object, folder: JobFolder, settings: JobSettings) -> tuple[MaterialImage, ...]:
+def kept_images(
+    obj: bpy.types.Object, folder: JobFolder, settings: JobSettings, seen: MeshSnapshot
+) -> tuple[MaterialImage, ...]:
     """The images of a job's materials, if ``obj`` still has these on the same faces; none where one serves all.
 
     Raises ``ValueError`` with a sentence if it has not, or the job is damaged.
@@ -44,7 +46,7 @@ def kept_images(obj: bpy.types.Object, folder: JobFolder, settings: JobSettings)
         return ()
     entries = read_json(folder.job).get("images")
     images = tuple(map(MaterialImage.from_json, entries if isinstance(entries, list) and entries else [None]))
-    require_same_images(obj, images, MeshData.load(folder.mesh).image)
+    require_same_images(obj, images, seen.material, MeshData.load(folder.mesh).image)
     return images
 
 
@@ -59,13 +61,17 @@ def _original(obj: bpy.types.Object, settings: JobSettings, job: dict) -> Origin
     return original
 
 
-def _new_uvs(obj: bpy.types.Object, uv_map: str, folder: JobFolder) -> object:
-    """The UVs of the layer that the job made, None if the object has it; the mesh has to be the job's own."""
-    made = "" if uv_map in obj.data.uv_layers else made_again(obj, uv_map, folder.layer)
+def _new_uvs(obj: bpy.types.Object, uv_map: str, folder: JobFolder) -> tuple[object, MeshSnapshot]:
+    """The UVs of the layer that the job made, None if ``obj`` has it, and what is seen of ``obj`` with it.
+
+    Raises ``ValueError`` with a sentence if that is not the job's own mesh.
+    """
+    made = "" if uv_map in obj.data.uv_layers else restore_layer(obj, uv_map, folder.layer)
     try:
-        same = is_same_surface(read_mesh(obj, made or uv_map), MeshData.load(folder.mesh))
+        seen = read_snapshot(obj)
+        same = is_same_surface(seen.mesh(made or uv_map), MeshData.load(folder.mesh))
     finally:
         uvs = take_layer(obj, made) if made else None
     if not same or (made and made != uv_map):
         raise ValueError(f"The mesh, the pose or the UV map of '{obj.name}' has changed meanwhile; start again.")
-    return uvs
+    return uvs, seen

@@ -21,7 +21,7 @@ SECONDS = 120.0
 _MODULE = "csd_addon.worker.unwrap"
 
 
-def unwrapping(python: Path, cache: Path, folder: JobFolder, *, seconds: float = SECONDS) -> Pieces[str]:
+def unwrap_in_pieces(python: Path, cache: Path, folder: JobFolder, *, seconds: float = SECONDS) -> Pieces[str]:
     """Let xatlas unwrap ``folder.polygons`` into ``folder.layer``, in pieces; why it could not, empty where it could.
 
     Ending the pieces ends the process. Raises ``OSError`` if the log can't be written.

@@ -1,6 +1,6 @@
-"""What a diagnosis left in its job folder (``worker/run/diagnosis.py``), read for the panel.
+"""The result of a diagnosis, read from its job folder for the panel. ``worker/run/diagnosis.py`` writes it.
 
-Text in these files was written by another program, perhaps by an older version: every value is checked.
+The files were written by another program, perhaps by an older version: every value is checked.
 """
 
 from __future__ import annotations
@@ -18,25 +18,29 @@ PICTURES = {"sweep": "sweep.png", "negatives": "negatives.png", "norms": "norms.
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim of the paper, whether it shows, and the figures that say so."""
+    """What the diagnosis found about one claim of the paper."""
 
     claim: str
+    # Whether the runs show it.
     shows: bool
+    # The measured numbers that say so.
     figures: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """words: the prompt. pictures: those of ``PICTURES`` that are there."""
+    """The result of one diagnosis."""
 
     folder: JobFolder
+    # The prompt.
     words: str
     verdicts: tuple[Verdict, ...]
+    # The files of those of ``PICTURES`` that are there.
     pictures: dict[str, Path]
 
 
 def newest_comparison(parent: Path) -> Comparison | None:
-    """The newest finished one of the job folders in ``parent``, None if there is none that can be read."""
+    """Return the newest finished diagnosis among the job folders in ``parent``; None if none can be read."""
     try:
         found = [Path(item.path) for item in os.scandir(parent) if item.is_dir(follow_symlinks=False)]
     except (FileNotFoundError, NotADirectoryError):
@@ -46,7 +50,7 @@ def newest_comparison(parent: Path) -> Comparison | None:
         try:
             return _read(JobFolder(path))
         except ValueError:
-            # A damaged one says nothing; the one before it may.
+            # Damaged: the one before it may be whole.
             continue
     return None
 

@@ -1,7 +1,7 @@
-"""The runs of the past, read from their job folders (``folder.py``); nothing else remembers them.
+"""The history of runs, read from their job folders (``folder.py``). It is kept nowhere else.
 
-A folder that can't be read is listed as damaged, with a sentence; it is never an error of the whole list. Text in
-these files was written by another program, perhaps by an older version: every value is checked before it is used.
+A folder that can't be read is listed as damaged, with a sentence. The rest of the list is not affected. The files
+were written by another program, perhaps by an older version: every value is checked before it is used.
 """
 
 from __future__ import annotations
@@ -18,32 +18,35 @@ from typing import Any
 
 from .folder import JobFolder, read_json
 
-# A curve: iterations and values, in the order of the run.
+# (iteration, value) in the order of the run.
 Curve = list[tuple[int, float]]
 
-# The last message of a job lies within so many bytes of the end of its events.
+# The last message of a job lies within this many bytes of the end of its events.
 _TAIL = 65536
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One run.
-
-    state: "done", "cancelled", "unfinished" (failed, still under way, or its machine went down) or "damaged".
-    object: the name of the textured object. settings, report: as in ``job.json`` and ``report.json``, empty if there
-    is none. date, changed: when it was set up and when its worker last said something, in seconds since the epoch.
-    size: bytes on disk. problem: what is damaged, as a sentence, else empty. stamp: changes when the folder does.
-    """
+    """One run."""
 
     folder: JobFolder
+    # "done", "cancelled", "unfinished" (failed, still running, or its machine went down) or "damaged".
     state: str
+    # The name of the textured object.
     object: str
+    # As in ``job.json``; empty if there is none.
     settings: dict[str, Any]
+    # As in ``report.json``; empty if there is none.
     report: dict[str, Any]
+    # When it was set up, in seconds since the epoch.
     date: float
+    # When its worker last sent a message, in seconds since the epoch.
     changed: float
+    # Bytes on disk.
     size: int
+    # A sentence that says what is damaged, else "".
     problem: str
+    # Changes when the folder does.
     stamp: tuple[float, ...]
 
     @property
@@ -52,17 +55,17 @@ class Entry:
 
     @property
     def words(self) -> str:
-        """What the artist asked for."""
+        """The prompt, or what an edit shall show (its target)."""
         return str(self.settings.get("target" if self.is_edit else "prompt", ""))
 
     @property
     def seconds(self) -> float:
-        """How long it took, 0 if it gave no result."""
+        """How long the run took; 0 if it gave no result."""
         return number(self.report.get("seconds"), "total") or 0.0
 
     @property
     def picture(self) -> Path | None:
-        """An image file of the texture, the best that is there; the first one where there are several tiles."""
+        """The best image file of the texture that is there. Of several tiles it is the first."""
         result, preview = self.folder.result, self.folder.preview
         places = ((result, "basecolor*.png"), (result, "edited*.png"), (result, "edited*.exr"), (preview, "*.png"))
         found = (path for folder, name in places for path in sorted(folder.glob(name)))
@@ -70,7 +73,7 @@ class Entry:
 
     @property
     def thumbnail(self) -> Path | None:
-        """The picture of the textured object; of a run that ended before it was drawn, its texture."""
+        """The picture of the textured object, or the texture where the run ended before it was drawn."""
         return self.folder.thumbnail if self.folder.thumbnail.is_file() else self.picture
 
     @property
@@ -80,9 +83,9 @@ class Entry:
 
 
 def list_runs(parent: Path, known: Iterable[Entry] = ()) -> list[Entry]:
-    """The job folders in ``parent``, newest first; none if there is no such folder.
+    """Return the runs whose job folders lie in ``parent``, newest first; [] if there is no such folder.
 
-    known: entries from an earlier call; where the folder has not changed since, they are taken as they are.
+    ``known``: entries from an earlier call. Where a folder has not changed since, its entry is used again.
     """
     try:
         found = [item for item in os.scandir(parent) if item.is_dir(follow_symlinks=False)]
@@ -95,9 +98,9 @@ def list_runs(parent: Path, known: Iterable[Entry] = ()) -> list[Entry]:
 
 
 def delete_run(folder: JobFolder, parent: Path) -> None:
-    """Remove a job folder for good. Raises ``ValueError`` if it is none of ``parent``'s.
+    """Delete a job folder. Raises ``ValueError`` if it does not lie in ``parent``.
 
-    Raises ``OSError`` where it can't be removed whole; what is left is listed as damaged and can be deleted again.
+    Raises ``OSError`` if a file can't be deleted. What is left is listed as damaged and can be deleted again.
     """
     if folder.path.parent != parent or folder.path.is_symlink() or not folder.path.is_dir():
         raise ValueError(f"{folder.path} is no job folder of the history.")
@@ -105,9 +108,10 @@ def delete_run(folder: JobFolder, parent: Path) -> None:
 
 
 def gradient_norms(folder: JobFolder) -> dict[str, Curve]:
-    """Each norm that the job's progress messages carry, over the iterations; a resumed run goes on where it was.
+    """Return name → curve for each norm in the job's progress messages.
 
-    Lines that can't be read are left out: the last one is half written where a machine went down.
+    Iterations that a resumed run has done again count once. Lines that can't be read are left out: the last one is half
+    written where a machine went down.
     """
     curves: dict[str, Curve] = {}
     for message in _messages(_text(folder.events)):
@@ -144,7 +148,7 @@ def _entry(folder: JobFolder) -> Entry:
 
 
 def _job(folder: JobFolder) -> tuple[str, dict[str, Any]]:
-    """The object's name and the settings in ``job.json``. Raises ``ValueError`` if it is damaged."""
+    """Return the object's name and the settings in ``job.json``. Raises ``ValueError`` if it is damaged."""
     job = read_json(folder.job)
     settings = job.get("settings")
     if not isinstance(settings, dict):
@@ -153,13 +157,13 @@ def _job(folder: JobFolder) -> tuple[str, dict[str, Any]]:
 
 
 def _state(folder: JobFolder) -> str:
-    """How a run without a result ended."""
+    """Return "cancelled" or "unfinished" for a run without a result."""
     messages = _messages(_text(folder.events, _TAIL))
     return "cancelled" if messages and messages[-1].get("type") == "cancelled" else "unfinished"
 
 
 def _text(path: Path, tail: int = 0) -> str:
-    """The text of a file, or of its last ``tail`` bytes; empty if there is none."""
+    """Return the text of a file, or of its last ``tail`` bytes; "" if there is no such file."""
     try:
         with open(path, "rb") as stream:
             if tail:
@@ -182,7 +186,7 @@ def _messages(text: str) -> list[dict[str, Any]]:
 
 
 def _forward(curve: Curve) -> Curve:
-    """``curve`` without the steps that a resumed run has done again."""
+    """Return ``curve`` without the iterations that a resumed run has done again."""
     kept: Curve = []
     for iteration, value in curve:
         while kept and kept[-1][0] >= iteration:
@@ -192,7 +196,7 @@ def _forward(curve: Curve) -> Curve:
 
 
 def _date(*paths: Path) -> float:
-    """When the first of ``paths`` that is there was last written to, 0 if none is."""
+    """Return when the first of ``paths`` that exists was last written; 0 if none exists."""
     for path in paths:
         with contextlib.suppress(OSError):
             return path.stat().st_mtime
@@ -200,7 +204,7 @@ def _date(*paths: Path) -> float:
 
 
 def _stamp(folder: JobFolder) -> tuple[float, ...]:
-    """When what ``_entry`` looks at was last written to."""
+    """Return when each file and folder that ``_entry`` reads was last written."""
     return tuple(_date(path) for path in (folder.path, folder.job, folder.events, folder.result, folder.preview))
 
 

@@ -1,6 +1,6 @@
 """One job in one worker: the object that every driver uses (modal, blocking, after file load).
 
-``poll`` never blocks and may be called from a timer; ``wait`` polls until the end.
+``poll`` does not block and may be called from a timer. ``wait`` polls until the end.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from .folder import JobFolder
 from .process import WorkerProcess, describe_exit
 from .state import CancelRequested, Event, JobState, Launched, StopRequested, WorkerLost, transition
 
-# A worker that has said nothing for this long has hung: every phase reports more often.
+# A worker that has sent nothing for this many seconds has hung: every phase reports more often.
 SILENCE_LIMIT = 600.0
-# A cancelled worker saves its checkpoint; after this it is killed.
-CANCEL_PATIENCE = 4.0
+# A cancelled worker saves its checkpoint. After this many seconds it is killed.
+CANCEL_TIMEOUT = 4.0
 
 
 class Job:
@@ -33,10 +33,10 @@ class Job:
         self._first: Generator[None, None, None] | None = None
 
     def start(self, *, resume: bool = False, first: Generator[None, None, None] | None = None) -> None:
-        """Ask the worker to run the job; ``resume`` continues from its checkpoint.
+        """Ask the worker to run the job. ``resume``: continue from its checkpoint.
 
-        first: what has to be done before, a piece of it at each ``poll``. Where it raises ``ValueError`` or ``OSError``
-        the job fails with that sentence, and the worker never hears of it.
+        ``first``: work to be done before the worker is asked; each ``poll`` runs it to its next ``yield``. Where it
+        raises ``ValueError`` or ``OSError``, the job fails with that sentence and the worker is never asked.
         """
         self._apply(Launched())
         self._first = first
@@ -45,11 +45,11 @@ class Job:
 
     @property
     def is_preparing(self) -> bool:
-        """Whether the worker has not been asked yet, so that each ``poll`` does a piece of work."""
+        """Whether the worker has not been asked yet, because the work before it is not done."""
         return self._first is not None
 
     def _prepare(self, first: Generator[None, None, None]) -> None:
-        """Do the next piece of what comes first, and begin after the last one."""
+        """Do the next piece of the work before the job, and ask the worker after the last piece."""
         try:
             next(first)
         except StopIteration:
@@ -68,13 +68,13 @@ class Job:
             self.worker.send(StopAndKeep())
 
     def poll(self) -> JobState:
-        """Read what the worker said and return the new state."""
+        """Read the worker's new messages and return the new state."""
         if self._first is not None:
             self._prepare(self._first)
             return self.state
         if self.state.ended:
             return self.state
-        # The exit code is asked for first: what the worker said before it ended is still read below.
+        # The exit code comes first: messages that the worker sent before it ended are still read below.
         code = self.worker.exit_code()
         try:
             for message in self.worker.receive():
@@ -87,23 +87,23 @@ class Job:
         return self.state
 
     def stop_and_keep(self) -> None:
-        """Stop optimising, bake and keep what is there."""
+        """Ask the worker to stop optimising, and to bake and keep what is there."""
         self._apply(StopRequested())
         if not self.is_preparing:
             self.worker.send(StopAndKeep())
 
     def cancel(self) -> None:
-        """Stop without a result; the checkpoint stays and can be resumed."""
+        """Ask the worker to stop without a result. The checkpoint stays, and the job can be resumed from it."""
         if self._first is not None:
             self._first.close()
             self._first = None
             return self._end_cancelled()
         self._apply(CancelRequested())
-        self._cancel_deadline = min(self._cancel_deadline, time.monotonic() + CANCEL_PATIENCE)
+        self._cancel_deadline = min(self._cancel_deadline, time.monotonic() + CANCEL_TIMEOUT)
         self.worker.send(Cancel())
 
     def wait(self, on_change: Callable[[JobState], None] | None = None, *, interval: float = 0.05) -> JobState:
-        """Poll until the job has ended; ``on_change`` is called with each new state."""
+        """Poll every ``interval`` seconds until the job has ended. ``on_change`` is called with each new state."""
         seen = self.state
         while not self.poll().ended:
             if on_change and self.state is not seen:
@@ -130,7 +130,7 @@ class Job:
         self._apply(Cancelled(self.state.iteration))
 
     def _require_inside(self, message: Message) -> None:
-        """What the worker names must lie in the job's folder."""
+        """Raise ``ProtocolError`` unless every path in ``message`` lies in the job's folder."""
         paths = [message.path] if isinstance(message, Preview) else []
         paths += message.paths.values() if isinstance(message, Done) else []
         for path in paths:
@@ -142,9 +142,9 @@ class Job:
         self._fail(sentence)
 
     def _fail(self, sentence: str) -> None:
-        """End the job, and note why where the worker noted all the rest."""
+        """End the job as failed, and add the reason to its events."""
         self._apply(WorkerLost(sentence, str(self.worker.log)))
-        # Where even this can't be written, the state still says it.
+        # The state holds the sentence, too, if this can't be written.
         with contextlib.suppress(OSError), open(self.folder.events, "ab") as events:
             # The worker's last line may be half written.
             events.write(b"\n" + encode(Error("worker", sentence)))
@@ -154,7 +154,7 @@ class Job:
 
 
 def exit_code(state: JobState) -> int:
-    """The command line's exit code for an ended job (design, section 3)."""
+    """Return the command line's exit code for an ended job: 0, 2, 3, 4 or 130."""
     if state.status == "done":
         return 0
     if state.status == "cancelled":

@@ -1,7 +1,7 @@
-"""The worker as a child process: start, talk, stop. It can serve several jobs one after another.
+"""The worker as a child process: starting it, messages to and from it, ending it. It serves one job after another.
 
-The child gets an argument list, a clean environment and a process group of its own. Its stdin is its life-line:
-when this process dies, the pipe closes and the worker ends. Reading never blocks; no threads.
+The child gets a clean environment and a process group of its own. When this process dies, the pipe to the child's stdin
+closes, and the worker ends. Reading does not block, and there are no threads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from ..protocol import Hello, Message, ProtocolError, Shutdown, decode, encode
 
-# Measured: glibc that keeps its memory makes an optimisation step on the CPU about 15 times cheaper.
+# The first three make glibc keep its memory. Measured: an optimisation step on the CPU then takes a 15th of the time.
 _ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
@@ -29,39 +29,39 @@ _ENVIRONMENT = {
     "PYTHONNOUSERSITE": "1",
     "PYTHONUNBUFFERED": "1",
 }
-# Bytes of the longest line that a worker may send.
+# The longest line that a worker may send, in bytes.
 _LONGEST_LINE = 2**24
-_STRIPPED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "LD_PRELOAD")
+# What the worker must not inherit.
+_NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "LD_PRELOAD")
 
 
 def worker_command(python: Path, cache: Path) -> list[str]:
-    """The command of the worker; run it with ``program_folder()`` as working directory.
+    """Return the command that starts the worker. Run it with ``program_folder()`` as working directory.
 
-    -s and -E keep the user's own packages and variables out; ``cache`` takes the compiled files, so nothing is
-    written beside the code.
+    -s and -E keep the user's own packages and variables out. Compiled files go to ``cache`` and not beside the code.
     """
     return [str(python), "-s", "-E", "-X", f"pycache_prefix={cache}", "-m", "csd_addon.worker"]
 
 
 def program_folder() -> Path:
-    """The folder that holds the package ``csd_addon``."""
+    """Return the folder that holds the package ``csd_addon``."""
     return Path(__file__).resolve().parents[2]
 
 
 def worker_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """``base`` without what would leak a foreign Python into the worker, with the settings above.
+    """Return ``base`` with the worker's settings and without what would mix another Python into it.
 
-    One compute thread unless ``base`` says otherwise: on a small or shared machine more are far slower.
+    Torch gets one thread unless ``base`` says otherwise: on a small or shared machine, more are far slower.
     """
-    kept = {k: v for k, v in base.items() if k not in _STRIPPED}
+    kept = {k: v for k, v in base.items() if k not in _NOT_INHERITED}
     return {**kept, **_ENVIRONMENT, "OMP_NUM_THREADS": kept.get("OMP_NUM_THREADS", "1")}
 
 
 class WorkerProcess:
     """One running worker.
 
-    command: argument list. log: file for everything the worker prints. cwd: see ``program_folder``.
-    Raises ``OSError`` if the program can't be started.
+    ``command``: see ``worker_command``. ``log``: the file for everything that the worker prints. ``cwd``: see
+    ``program_folder``. Raises ``OSError`` if the program can't be started.
     """
 
     def __init__(self, command: Sequence[str], *, log: Path, cwd: Path) -> None:
@@ -86,35 +86,35 @@ class WorkerProcess:
         return self._child.pid
 
     def exit_code(self) -> int | None:
-        """None while the worker runs; negative for the signal that ended it."""
+        """Return None while the worker runs, else its exit code; a negative one is the signal that ended it."""
         return self._child.poll()
 
     def send(self, message: Message) -> None:
-        """Write one message. A worker that is gone is noticed by ``exit_code``, not here."""
+        """Write one message. Raises nothing if the worker has ended: ``exit_code`` tells that."""
         with contextlib.suppress(BrokenPipeError, OSError, ValueError):
             self._stdin.write(encode(message))
 
     def receive(self) -> list[Message]:
-        """All complete messages since the last call; never blocks.
+        """Return all complete messages since the last call. Does not block.
 
         Raises ``ProtocolError`` on a line that is no message.
         """
         while chunk := read_available(self._stdout.fileno()):
             self._buffer += chunk
             self.last_heard = time.monotonic()
-            # Lines that came before it in this call do not end it.
+            # Only the part after the last line end counts.
             if len(self._buffer) > _LONGEST_LINE and self._buffer.rfind(b"\n", -_LONGEST_LINE) < 0:
                 raise ProtocolError("The worker sent 16 MB without a line end.")
         *lines, self._buffer = self._buffer.split(b"\n")
         return [decode(line) for line in lines if line.strip()]
 
-    def stop(self, *, patience: float = 3.0) -> None:
-        """End the worker: ask, close its life-line, wait ``patience`` seconds, then kill. Idempotent."""
+    def stop(self, *, timeout: float = 3.0) -> None:
+        """End the worker: ask it, close its stdin, wait ``timeout`` seconds, then kill it. May be called again."""
         self.send(Shutdown())
         with contextlib.suppress(OSError):
             self._stdin.close()
         try:
-            self._child.wait(patience)
+            self._child.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
         self._stdout.close()
@@ -127,7 +127,7 @@ class WorkerProcess:
 
 
 def describe_exit(code: int) -> str:
-    """One sentence on how the worker ended."""
+    """Return a sentence that says how the worker ended."""
     if code < 0:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
         return f"The worker was killed by the system or by someone ({name})."
@@ -135,7 +135,7 @@ def describe_exit(code: int) -> str:
 
 
 def own_group() -> dict[str, Any]:
-    """Popen options that keep Ctrl-C in the terminal away from a child; no console window on Windows."""
+    """Return Popen options: the terminal's Ctrl-C does not reach the child, and Windows opens no console."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
@@ -156,7 +156,7 @@ def make_non_blocking(descriptor: int) -> None:
 
 
 def read_available(descriptor: int) -> bytes | None:
-    """What a non-blocking ``descriptor`` holds now: b"" if nothing yet, None if the other side has closed it."""
+    """Read from a non-blocking ``descriptor``: b"" if nothing has come yet, None if the other side has closed it."""
     try:
         return os.read(descriptor, 65536) or None
     except BlockingIOError:

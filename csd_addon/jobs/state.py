@@ -1,4 +1,4 @@
-"""The life of a job as pure data: ``transition(state, event)`` gives the next state and touches nothing.
+"""The states of a job: ``transition(state, event)`` returns the next state and has no side effect.
 
     new -> starting -> running -> done | failed | cancelled
                           |  ^
@@ -34,7 +34,7 @@ class CancelRequested:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """The worker ended or fell silent. ``sentence`` says which; ``log`` is where to look."""
+    """The worker ended or hung. ``sentence`` says which; ``log`` is the path of its log."""
 
     sentence: str
     log: str = ""
@@ -45,23 +45,29 @@ Event = Message | Launched | StopRequested | CancelRequested | WorkerLost
 
 @dataclass(frozen=True)
 class JobState:
-    """All that a panel or a script needs to show. status: see the module's picture.
+    """Everything that a panel or a script shows of a job."""
 
-    preview: path of the newest one. previews: how many there were; the path stays the same.
-    """
-
+    # One of those in the diagram above.
     status: str = "new"
+    # The worker's phase, and what it does in it.
     phase: str = ""
     detail: str = ""
+    # The iteration that was reached, and how many there will be.
     iteration: int = 0
     of: int = 0
     seconds_left: float = 0.0
+    # (name, norm) of each term of the gradient.
     norms: tuple[tuple[str, float], ...] = ()
+    # The worker's memory, in MB.
     memory_mb: float = 0.0
+    # The path of the newest preview. It can stay the same, so a new one is seen by the count.
     preview: str = ""
     previews: int = 0
+    # Sentences, in the order that they came in.
     warnings: tuple[str, ...] = ()
+    # Of a job that failed.
     error: Error | None = None
+    # Of a job that is done.
     done: Done | None = None
 
     @property
@@ -74,7 +80,7 @@ class JobState:
 
 
 def transition(state: JobState, event: Event) -> JobState:
-    """The state after ``event``. An ended job never changes again."""
+    """Return the state after ``event``. The state of an ended job never changes."""
     if state.ended:
         return state
     match event:

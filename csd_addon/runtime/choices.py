@@ -1,7 +1,6 @@
 """What the user chose for this machine, in one small file that Blender and the command line share.
 
-``choices.json`` lies in the base folder. Its keys are the fields of `Choices`; all are folders or programs as text, and
-an empty one means the default.
+``choices.json`` lies in the base folder. Its keys are the fields of `Choices`.
 """
 
 from __future__ import annotations
@@ -16,16 +15,20 @@ FILE = "choices.json"
 
 @dataclass(frozen=True)
 class Choices:
-    """python: the worker's interpreter. runtime, teachers: folders. problem: why the file can't be read, if so."""
+    """Paths as text; "" means the default."""
 
+    # The worker's interpreter. The default is the one that the runtime brings.
     python: str = ""
+    # The folder of the environments and of the cache.
     runtime: str = ""
+    # The folder of the downloaded teachers.
     teachers: str = ""
+    # A sentence where the file can't be read; it is not kept in it.
     problem: str = ""
 
 
 def read(base: Path) -> Choices:
-    """Return the choices that are kept in ``base``; never raises, because everything that draws asks."""
+    """Return the choices that are kept in ``base``. Never raises, because every panel asks while it draws."""
     file = base / FILE
     try:
         kept = json.loads(file.read_text("utf-8"))
@@ -37,7 +40,10 @@ def read(base: Path) -> Choices:
 
 
 def change(base: Path, **values: str) -> Choices:
-    """Keep ``values`` with what was chosen before and return all. Raises OSError when the file can't be written."""
+    """Keep ``values`` beside what was chosen before, and return all choices.
+
+    Raises OSError when the file can't be written.
+    """
     changed = replace(read(base), problem="", **values)
     kept = {name: value for name, value in asdict(changed).items() if value}
     if not kept:

@@ -21,4 +21,4 @@ class TeacherMissing(Exception):
 
 
 class DownloadFailed(Exception):
-    """A file could not be fetched; what has come of it stays and the next download continues there."""
+    """A file could not be downloaded. What has come of it stays, and the next download continues there."""

@@ -1,7 +1,9 @@
-"""A lock between processes that the system itself releases when its holder dies."""
+"""A lock between processes. The system itself releases it when its holder dies."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,8 +29,8 @@ else:
 POLL_SECONDS = 0.2
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process holds the lock file ``path`` at this moment; makes no file."""
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock file ``path`` at this moment. Makes no file."""
     try:
         with path.open("rb+") as file:
             _try_lock(file)
@@ -40,26 +42,49 @@ def is_held(path: Path) -> bool:
 
 
 @contextmanager
-def exclusive(path: Path, *, patience: float, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock file ``path`` for the length of the block, waiting up to ``patience`` seconds.
+def locked(
+    path: Path, *, timeout: float, on_wait: Callable[[], None] | None = None, delete: bool = False
+) -> Iterator[None]:
+    """Hold the lock file ``path`` for the length of the block. Its folder is made where it is missing.
 
-    ``waiting`` is called while another process holds it, several times a second.
+    ``timeout``: for how many seconds to wait for another holder. ``on_wait`` is called meanwhile.
 
-    Raises RuntimeMissing when another process still holds it then. The file stays: deleting it would let
-    two processes hold locks on two files of one name.
+    The file stays. A caller that deletes what the lock protects asks for ``delete``: the file then goes at the end of
+    the block. Nobody else may delete it: two processes could hold locks on two files of one name. Here that can't be,
+    because whoever waits for a deleted file sees that it is no longer the one at ``path``, and opens anew.
+
+    Raises RuntimeMissing when another process still holds the lock after ``timeout``.
     """
-    deadline = time.monotonic() + patience
-    with path.open("ab") as file:
-        while True:
-            try:
-                _try_lock(file)
+    deadline = time.monotonic() + timeout
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            if _try_lock_until(file, path, deadline, on_wait):
+                yield  # closing the file releases the lock
+                if delete and sys.platform != "win32":
+                    path.unlink()
                 break
-            except OSError as error:
-                if time.monotonic() >= deadline:
-                    raise RuntimeMissing(
-                        f"Another process is working on {path.with_suffix('')}: wait for it, or end it."
-                    ) from error
-            if waiting:
-                waiting()
-            time.sleep(POLL_SECONDS)
-        yield  # closing the file releases the lock
+    if delete and sys.platform == "win32":
+        # Windows deletes no open file: neither ours before it is closed nor one that another process waits for.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            path.unlink()
+
+
+def _try_lock_until(file: IO[bytes], path: Path, deadline: float, on_wait: Callable[[], None] | None) -> bool:
+    """Lock ``file``, waiting until ``deadline``. Return whether it is still the file at ``path``."""
+    while True:
+        try:
+            _try_lock(file)
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                raise RuntimeMissing(
+                    f"Another process is working on {path.with_suffix('')}: wait for it, or end it."
+                ) from error
+        else:
+            try:
+                return os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                return False
+        if on_wait:
+            on_wait()
+        time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Whole folders: how large they are, and deleting them."""
+"""Whole folders: how large they are, in bytes and in words, and deleting them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .errors import RuntimeMissing
 
 
 def size(directory: Path) -> int:
-    """Return the bytes of all files below ``directory``; takes most of a second for torch."""
+    """Return the bytes of all files below ``directory``. It takes most of a second for torch."""
     return sum(entry.stat(follow_symlinks=False).st_size for entry in _files(directory))
 
 
@@ -22,6 +22,14 @@ def _files(directory: Path) -> Iterator[os.DirEntry[str]]:
                 yield from _files(Path(entry.path))
             else:
                 yield entry
+
+
+def format_size(count: int) -> str:
+    """Return ``count`` bytes in words for a person, in units of 1000: "3.58 GB", "12 MB", "7 kB", "5 B"."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.2f} {name}" if unit == 10**9 else f"{count / unit:.0f} {name}"
+    return f"{count} B"
 
 
 def delete(directory: Path, *, first: str = "") -> None:

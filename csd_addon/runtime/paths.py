@@ -1,9 +1,9 @@
 """Every folder of the program, from one base folder.
 
-The base is ``CSD_TEXTURE_HOME`` where that is set, else ``csd_texture`` in the user's data folder; the user may
-put the runtime and the teachers, which are large, elsewhere (``choices``); a chosen folder that is not absolute means
-nothing, for each program stands in another one, and is ignored. Folder names are short because Windows
-limits a whole path to 260 characters and torch's own files take 171.
+The base is ``CSD_TEXTURE_HOME`` where that is set, else ``csd_texture`` in the user's data folder. The user may put the
+runtime and the teachers, which are large, elsewhere (`choices`). A chosen folder must be absolute, because each program
+has another working directory; a relative one is ignored. Folder names are short because Windows limits a whole path to
+260 characters, and torch's own files take 171.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ADDON = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Paths:
-    """The folders below ``base``; none is created by naming it."""
+    """The folders below ``base``. Asking for one does not create it."""
 
     base: Path
 
@@ -41,7 +41,7 @@ class Paths:
 
     @property
     def logs(self) -> Path:
-        """What installers and workers said."""
+        """The output of installers and workers."""
         return self.base / "logs"
 
     @property
@@ -52,7 +52,7 @@ class Paths:
 
     @property
     def cache(self) -> Path:
-        """What can be made again: the unpacked installer and its downloads."""
+        """The unpacked installer and its downloads, which can be made again."""
         return self._runtime / "cache"
 
     @property
@@ -64,8 +64,8 @@ class Paths:
 
 def default_base() -> Path:
     """Return the base folder of this user, absolute, existing or not."""
-    named = os.environ.get("CSD_TEXTURE_HOME")
-    return Path(named).expanduser().absolute() if named else user_data_folder() / "csd_texture"
+    chosen = os.environ.get("CSD_TEXTURE_HOME")
+    return Path(chosen).expanduser().absolute() if chosen else user_data_folder() / "csd_texture"
 
 
 def user_data_folder() -> Path:

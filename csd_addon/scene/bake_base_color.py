@@ -69,7 +69,7 @@ def _prepare_materials(obj: bpy.types.Object, mesh: bpy.types.Mesh, image: bpy.t
     slots = [slot.material for slot in obj.material_slots]
     # Geometry Nodes may add materials behind those of the slots.
     shown = [*slots, *list(mesh.materials)[len(slots) :]] or [None]
-    copies = {material: _shining(material, image, made) for material in dict.fromkeys(shown)}
+    copies = {material: _emitting_copy(material, image, made) for material in dict.fromkeys(shown)}
     for index, material in enumerate(shown):
         if index < len(mesh.materials):
             mesh.materials[index] = copies[material]
@@ -77,7 +77,7 @@ def _prepare_materials(obj: bpy.types.Object, mesh: bpy.types.Mesh, image: bpy.t
             mesh.materials.append(copies[material])
 
 
-def _shining(material: bpy.types.Material | None, image: bpy.types.Image, made: Made) -> bpy.types.Material:
+def _emitting_copy(material: bpy.types.Material | None, image: bpy.types.Image, made: Made) -> bpy.types.Material:
     """A copy of ``material`` that emits its base colour and has ``image`` as the target of the bake."""
     plain = material is None or nodes_of(material) is None
     color = tuple(material.diffuse_color) if material and plain else _GREY

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..core.udim import FIRST
 from .base_color import read_pixels
-from .pieces import Pieces, beside
-from .read_mesh import corner_loops, evaluated_mesh, material_index
+from .pieces import Pieces, in_thread
+from .read_mesh import MeshSnapshot
 from .tiles import pictures
 
 _KINDS = ("group", "material", "image")
@@ -25,21 +25,27 @@ _KINDS = ("group", "material", "image")
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
-def read_corner_mask(obj: bpy.types.Object, mask: str) -> np.ndarray:
-    """Weights (T, 3) float32 in 0..1 of the corners that ``read_mesh`` returns, in its order; ones for an image.
+def vertex_group(obj: bpy.types.Object, mask: str) -> str:
+    """The vertex group that ``mask`` may mean, whose weights ``read_snapshot`` has to read; empty if there is none."""
+    name = mask.removeprefix("group:")
+    return name if name in obj.vertex_groups else ""
 
-    Raises ``ValueError`` with a sentence if there is no such mask or it selects nothing.
+
+def corner_mask(obj: bpy.types.Object, mask: str, seen: MeshSnapshot) -> np.ndarray:
+    """Weights (T, 3) float32 in 0..1 of the corners of ``seen``; ones for an image.
+
+    seen: of ``obj``, with the weights of ``vertex_group(obj, mask)``. Raises ``ValueError`` with a sentence if there is
+    no such mask or it selects nothing.
     """
     kind, name = _find(obj, mask)
-    with evaluated_mesh(obj) as mesh:
-        weights = np.ones((len(mesh.loop_triangles), 3), np.float32)
-        if kind == "faces":
-            weights[:] = _get(mesh.polygons, "select", bool)[_get(mesh.loop_triangles, "polygon_index", np.int32), None]
-        elif kind == "material":
-            weights[:] = np.isin(material_index(mesh), _slots_of(obj, name))[:, None]
-        elif kind == "group":
-            vertices = _get(mesh.loops, "vertex_index", np.int32)[corner_loops(obj, mesh)]
-            weights = _vertex_weights(mesh, obj.vertex_groups[name].index)[vertices]
+    weights = np.ones(seen.triangles.shape, np.float32)
+    if kind == "faces":
+        weights[:] = seen.selected[seen.polygon, None]
+    elif kind == "material":
+        slots = [i for i, slot in enumerate(obj.material_slots) if slot.material and slot.material.name == name]
+        weights[:] = np.isin(seen.material, slots)[:, None]
+    elif kind == "group":
+        weights = seen.groups[name][seen.triangles]
     if len(weights) and not weights.any():
         raise ValueError(_NOTHING[kind].format(obj=obj.name, name=name))
     return weights
@@ -58,7 +64,7 @@ def painted_masks(obj: bpy.types.Object, mask: str, numbers: Collection[int]) ->
         return dict.fromkeys(numbers, np.ones((1, 1), np.float32))
     with _mask_image(name) as image, pictures(image, {n or FIRST for n in numbers}) as found:
         colors = {n: read_pixels(picture)[0] for n, picture in found.items()}
-    weights = yield from beside(_luminance, colors)
+    weights = yield from in_thread(_luminance, colors)
     if not any(weight.any() for weight in weights.values()):
         raise ValueError(_NOTHING["image"].format(obj=owner, name=name))
     black = np.zeros((1, 1), np.float32)
@@ -111,16 +117,6 @@ def _path(name: str) -> Path:
     return Path(bpy.path.abspath(name))
 
 
-def _slots_of(obj: bpy.types.Object, name: str) -> list[int]:
-    return [i for i, slot in enumerate(obj.material_slots) if slot.material and slot.material.name == name]
-
-
-def _vertex_weights(mesh: bpy.types.Mesh, group: int) -> np.ndarray:
-    """(V,) float32: each vertex's weight in the group of that index, 0 where it is not in it."""
-    found = (next((e.weight for e in vertex.groups if e.group == group), 0.0) for vertex in mesh.vertices)
-    return np.fromiter(found, np.float32, len(mesh.vertices))
-
-
 @contextmanager
 def _mask_image(name: str) -> Iterator[bpy.types.Image]:
     """The image of the .blend called ``name``, or that file for the time of the block."""
@@ -133,9 +129,3 @@ def _mask_image(name: str) -> Iterator[bpy.types.Image]:
         yield image
     finally:
         bpy.data.images.remove(image)
-
-
-def _get(collection: bpy.types.bpy_prop_collection, name: str, dtype: type) -> np.ndarray:
-    values = np.empty(len(collection), dtype)
-    collection.foreach_get(name, values)
-    return values

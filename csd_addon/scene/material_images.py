@@ -14,7 +14,6 @@ import bpy
 import numpy as np
 
 from .material import CREATED, ORIGINAL
-from .read_mesh import read_material_index
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,13 @@ class MaterialImage:
             raise ValueError("The job does not say which materials its images are for.") from error
 
 
-def material_images(obj: bpy.types.Object) -> tuple[MaterialImage, ...]:
-    """The images of ``obj``. Raises ``ValueError`` with a sentence if no face shows a material of its slots."""
+def material_images(obj: bpy.types.Object, material: np.ndarray) -> tuple[MaterialImage, ...]:
+    """The images of ``obj``. material: ``MeshSnapshot.material``.
+
+    Raises ``ValueError`` with a sentence if no face shows a material of its slots."""
     if not obj.material_slots:
         return (MaterialImage("", (0,)),)
-    used = set(read_material_index(obj).tolist())
+    used = set(material.tolist())
     slots: dict[object, list[int]] = {}
     for index, slot in enumerate(obj.material_slots):
         slots.setdefault(slot.material or index, []).append(index)
@@ -58,25 +59,26 @@ def _artists_name(material: bpy.types.Material | None) -> str:
     return (material.get(ORIGINAL) or material).name
 
 
-def image_of_faces(obj: bpy.types.Object, images: Sequence[MaterialImage]) -> np.ndarray:
-    """(T,) int32, the image that each triangle of ``read_mesh`` shows, -1 for none."""
-    index = read_material_index(obj)
-    table = np.full(max(len(obj.material_slots), int(index.max(initial=0)) + 1), -1, np.int32)
+def image_of_faces(obj: bpy.types.Object, images: Sequence[MaterialImage], material: np.ndarray) -> np.ndarray:
+    """(T,) int32, the image that each triangle shows, -1 for none. material: ``MeshSnapshot.material``."""
+    table = np.full(max(len(obj.material_slots), int(material.max(initial=0)) + 1), -1, np.int32)
     for number, image in enumerate(images):
         table[list(image.slots)] = number
-    return np.asarray(table[index])
+    return np.asarray(table[material])
 
 
-def require_same_images(obj: bpy.types.Object, images: Sequence[MaterialImage], kept: np.ndarray | None) -> None:
+def require_same_images(
+    obj: bpy.types.Object, images: Sequence[MaterialImage], material: np.ndarray, kept: np.ndarray | None
+) -> None:
     """Raise ``ValueError`` with a sentence unless the faces of ``obj`` show the images as they did for a job.
 
-    kept: the job's ``MeshData.image``.
+    material: ``MeshSnapshot.material``. kept: the job's ``MeshData.image``.
     """
     if not images:
         return
     slots = max(len(obj.material_slots), 1)
     fits = all(slot in range(slots) for image in images for slot in image.slots)
-    if kept is None or not fits or not np.array_equal(image_of_faces(obj, images), kept):
+    if kept is None or not fits or not np.array_equal(image_of_faces(obj, images, material), kept):
         raise ValueError(
             f"The faces of '{obj.name}' have other materials than when this texture was made, one image for each: "
             "give them back, or make the texture anew."

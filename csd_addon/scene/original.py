@@ -15,14 +15,14 @@ from ..core.settings import JobSettings
 from ..core.source import EditSource, Tile, load_edited
 from ..core.udim import crossing, inside_tiles, layout, tile_numbers
 from .bake_base_color import bake_base_color
-from .base_color import BaseColor, find_base_color, read_pixels
+from .base_color import find_base_color, read_pixels
 from .lookup import ObjectKey
-from .mask import painted_masks, read_corner_mask
+from .mask import corner_mask, painted_masks
 from .material import apply_edit, job_of
-from .pieces import Pieces, beside, to_the_end
-from .read_mesh import read_material_index, read_mesh, require_mesh
+from .pieces import Pieces, in_thread, run_to_end
+from .read_mesh import MeshSnapshot, require_mesh
 from .tiles import is_tiled, pictures
-from .write_image import Written, load_written, writing_edited
+from .write_image import Written, load_written, write_edited_in_pieces
 
 # Edge of the image where one has to be baked first and no size is asked for.
 _BAKED_SIZE = 1024
@@ -65,13 +65,15 @@ def find_original(obj: bpy.types.Object, settings: JobSettings) -> Original:
             f"'{obj.name}' shows its texture through the UV map '{base.uv_map}', not '{settings.uv_map}'; an edit "
             "stays in that one."
         )
-    notes = _tile_notes(obj, base) if is_tiled(image) else ()
-    return Original(image.name, image.session_uid, job_of(image), base.uv_map, base.slots, notes)
+    return Original(image.name, image.session_uid, job_of(image), base.uv_map, base.slots, ())
 
 
-def _tile_notes(obj: bpy.types.Object, base: BaseColor) -> tuple[str, ...]:
-    shown = np.isin(read_material_index(obj), base.slots)
-    count = int((crossing(read_mesh(obj, base.uv_map).corner_uvs) & shown).sum())
+def tile_notes(obj: bpy.types.Object, original: Original, seen: MeshSnapshot) -> tuple[str, ...]:
+    """What the artist should know about an image of UDIM tiles; nothing for another one."""
+    if not is_tiled(original.image()):
+        return ()
+    shown = np.isin(seen.material, original.slots)
+    count = int((crossing(seen.corner_uvs(original.uv_map)) & shown).sum())
     if not count:
         return ()
     return (
@@ -80,24 +82,26 @@ def _tile_notes(obj: bpy.types.Object, base: BaseColor) -> tuple[str, ...]:
     )
 
 
-def read_source(obj: bpy.types.Object, original: Original, settings: JobSettings) -> EditSource:
+def read_source(
+    obj: bpy.types.Object, original: Original, settings: JobSettings, seen: MeshSnapshot
+) -> EditSource:
     """The pixels and the mask. Raises ``ValueError`` with a sentence where the mask or the image is of no use."""
-    return to_the_end(reading_source(obj, original, settings, read_mesh(obj, settings.uv_map).corner_uvs))
+    return run_to_end(read_source_in_pieces(obj, original, settings, seen))
 
 
-def reading_source(
-    obj: bpy.types.Object, original: Original, settings: JobSettings, uvs: np.ndarray
+def read_source_in_pieces(
+    obj: bpy.types.Object, original: Original, settings: JobSettings, seen: MeshSnapshot
 ) -> Pieces[EditSource]:
-    """``read_source`` in pieces; uvs: (T, 3, 2) of the object in the layer that the edit is in.
+    """``read_source`` in pieces. seen: of ``obj``, with the layer ``settings.uv_map`` and the weights of the mask.
 
-    What needs the mesh is read, and refused, in this call; the pieces that it returns read the pixels.
+    What needs the mesh is looked at, and refused, in this call; the pieces that it returns read the pixels.
     """
-    image, corners = original.image(), read_corner_mask(obj, settings.mask)
+    image, corners, uvs = original.image(), corner_mask(obj, settings.mask, seen), seen.corner_uvs(settings.uv_map)
     if image is None:
         number, numbers = np.zeros(len(uvs), np.int32), [0]
         baked = {0: (_baked(obj, settings, uvs), False)}
     else:
-        number, uvs, numbers = _places(obj, original, uvs)
+        number, uvs, numbers = _places(obj, original, seen, uvs)
         baked = {}
     if not (corners.any(axis=1) & (number >= 0)).any():
         raise ValueError(
@@ -115,14 +119,16 @@ def _baked(obj: bpy.types.Object, settings: JobSettings, uvs: np.ndarray) -> np.
     return bake_base_color(obj, settings.uv_map, settings.size or _BAKED_SIZE)
 
 
-def _places(obj: bpy.types.Object, original: Original, uvs: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
+def _places(
+    obj: bpy.types.Object, original: Original, seen: MeshSnapshot, uvs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """The tile that each triangle shows (-1: none), its UVs in there, and the numbers of the tiles that are shown."""
     image, number = original.image(), np.zeros(len(uvs), np.int32)
     numbers = [0]
     if is_tiled(image):
         number, uvs = tile_numbers(uvs), inside_tiles(uvs)
         numbers = [tile.number for tile in image.tiles]
-    number[~np.isin(read_material_index(obj), original.slots) | ~np.isin(number, numbers)] = -1
+    number[~np.isin(seen.material, original.slots) | ~np.isin(number, numbers)] = -1
     if (number < 0).all():
         raise ValueError(f"No face of '{obj.name}' lies on a tile of the image '{original.name}'.")
     return number, uvs, sorted(set(number[number >= 0].tolist()))
@@ -140,7 +146,7 @@ def _reading(
     """pixels: what ``read_pixels`` would return, where it is there already. places: the rest of ``EditSource``."""
     if not pixels:
         # Memory that is touched for the first time costs as much as reading, at times ten times as much.
-        room = yield from beside(np.ones, _count(original.image()), np.float32)
+        room = yield from in_thread(np.ones, _count(original.image()), np.float32)
         with pictures(original.image(), numbers) as tiles:
             pixels = {n: read_pixels(tile, settings.size, room) for n, tile in tiles.items()}
         yield
@@ -151,17 +157,17 @@ def _reading(
     return EditSource({n: Tile(*pixels[n], painted[n]) for n in pixels}, *places)
 
 
-def writing_edit(original: Original, result: Path, settings: JobSettings, file: Path) -> Pieces[Written]:
+def write_edit_in_pieces(original: Original, result: Path, settings: JobSettings, file: Path) -> Pieces[Written]:
     """Write the edited pixels in ``result`` into image files, in pieces. file: their place, without suffix."""
-    pixels = yield from beside(load_edited, result)
+    pixels = yield from in_thread(load_edited, result)
     depth = 0 if settings.depth == "auto" else int(settings.depth)
-    return (yield from writing_edited(original.image, pixels, file, depth=depth))
+    return (yield from write_edited_in_pieces(original.image, pixels, file, depth=depth))
 
 
 def put_edit(
     obj: bpy.types.Object, original: Original, written: Written, settings: JobSettings, job: str, *, pack: bool
 ) -> list[str]:
-    """Show what ``writing_edit`` wrote on ``obj``; returns notes. job: the folder that it came from."""
+    """Show what ``write_edit_in_pieces`` wrote on ``obj``; returns notes. job: the folder that it came from."""
     image = load_written(written, f"{obj.name}_edited", pack=pack)
     try:
         return apply_edit(obj, image, settings.uv_map, original.slots, job)

@@ -1,7 +1,7 @@
 """Long work in pieces, so that a window can breathe between them.
 
 A generator yields wherever it may be interrupted and returns its result; Blender's data is touched between two yields
-only, never in a thread, and no reference to it is kept over one. What needs no Blender goes ``beside`` the window.
+only, never in a thread, and no reference to it is kept over one. What needs no Blender goes into a thread.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Pieces = Generator[None, None, T]
 _PAUSE = 0.002
 
 
-def beside(work: Callable[..., T], *arguments: Any) -> Pieces[T]:
+def in_thread(work: Callable[..., T], *arguments: Any) -> Pieces[T]:
     """``work(*arguments)`` in a thread of its own; raises what it raises. Closing the pieces waits for it."""
     pool = ThreadPoolExecutor(1)
     future = pool.submit(work, *arguments)
@@ -31,7 +31,7 @@ def beside(work: Callable[..., T], *arguments: Any) -> Pieces[T]:
     return future.result()
 
 
-def to_the_end(pieces: Pieces[T]) -> T:
+def run_to_end(pieces: Pieces[T]) -> T:
     """All of them in this call; returns their result."""
     while True:
         try:

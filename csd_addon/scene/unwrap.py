@@ -63,7 +63,7 @@ def polygons_of(obj: bpy.types.Object) -> Polygons:
     return Polygons(positions.reshape(-1, 3), vertices, loops, polygon)
 
 
-def made_again(obj: bpy.types.Object, name: str, kept: Path) -> str:
+def restore_layer(obj: bpy.types.Object, name: str, kept: Path) -> str:
     """Give ``obj`` the UV layer ``name`` that a job had made, from the file that it ``kept``; returns its name.
 
     Without that file, or where it is of another mesh, ``obj`` is unwrapped anew: comparing it with the job's mesh then

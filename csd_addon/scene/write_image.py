@@ -27,7 +27,7 @@ from ..core.png import encode_png
 from ..core.udim import tile_file
 from .base_color import read_pixels
 from .load_image import load_image
-from .pieces import Pieces, beside, to_the_end
+from .pieces import Pieces, in_thread, run_to_end
 from .tiles import is_tiled, pictures
 
 # The colour space whose numbers Blender hands through as they are.
@@ -63,12 +63,12 @@ class Written:
 
 
 def load_written(written: Written, name: str, *, pack: bool) -> bpy.types.Image:
-    """A new image ``name`` of what ``writing_edited`` has written. pack, errors: as in ``load_image``."""
+    """A new image ``name`` of what ``write_edited_in_pieces`` has written. pack, errors: as in ``load_image``."""
     path, tiles, form = written.path, written.tiles, written.form
     return load_image(path, name, pack=pack, tiles=tiles, space=form.space, alpha_mode=form.alpha_mode)
 
 
-def writing_edited(
+def write_edited_in_pieces(
     find_source: Callable[[], bpy.types.Image | None], pixels: Mapping[int, np.ndarray], path: Path, *, depth: int = 0
 ) -> Pieces[Written]:
     """Write ``pixels`` into a file at ``path``, stored like the source and without loss; in pieces.
@@ -97,7 +97,7 @@ def writing_edited(
                 writing = _writing(values[n], forms[n], stored, _aside(files[n]), floats=floats)
                 # Pictures of tiles are ours and must be gone before anything else can happen in Blender.
                 if is_tiled(source):
-                    to_the_end(writing)
+                    run_to_end(writing)
                 else:
                     yield from writing
     return Written(path, tuple(files), forms[min(forms)])
@@ -143,9 +143,9 @@ def _writing(
         return _numbers(pixels, form, stored, floats=floats)
 
     # Blender itself converts floats from one colour space to another.
-    values = numbers() if floats else (yield from beside(numbers))
+    values = numbers() if floats else (yield from in_thread(numbers))
     if form.suffix == ".png":
-        yield from beside(_write_png, values, form.depth, path)
+        yield from in_thread(_write_png, values, form.depth, path)
     else:
         _write_exr(values, path, form.depth, form.space if form.space == _linear_space() else _DATA)
 

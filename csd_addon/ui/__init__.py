@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..drive import object_job
+from ..drive.warm_worker import shared_worker
 from . import (
     command,
     comparisons,
@@ -67,8 +67,7 @@ def register(package: str) -> None:
         bpy.utils.register_class(cls)
     bpy.types.Scene.csd = bpy.props.PointerProperty(type=properties.CSD_PG_settings)
     bpy.types.STATUSBAR_HT_header.append(progress.draw_status)
-    for name, handler in session.HANDLERS:
-        getattr(bpy.app.handlers, name).append(handler)
+    session.register()
     past_runs.register()
     comparisons.register()
     translations.register()
@@ -81,14 +80,11 @@ def unregister() -> None:
     translations.unregister()
     comparisons.unregister()
     past_runs.unregister()
-    for name, handler in session.HANDLERS:
-        getattr(bpy.app.handlers, name).remove(handler)
     bpy.types.STATUSBAR_HT_header.remove(progress.draw_status)
-    teacher_task.stop()
-    setting_up.end()
-    session.end()
-    session.forget_all()
-    object_job.stop_worker()
+    teacher_task.end()
+    setting_up.runner.end()
+    session.unregister()
+    shared_worker.stop()
     del bpy.types.Scene.csd
     for cls in reversed(_CLASSES):
         bpy.utils.unregister_class(cls)

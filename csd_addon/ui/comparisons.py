@@ -12,7 +12,8 @@ import bpy.utils.previews
 
 from ..jobs.comparison import Comparison, newest_comparison
 from ..runtime.paths import Paths, default_base
-from . import session, window
+from . import window
+from .session import session
 
 _SOON = 0.1
 
@@ -41,7 +42,7 @@ def icon(picture: str) -> int:
 
 def wake() -> None:
     """Called by ``draw``: look at the disk soon if a job has ended since the last look."""
-    if session.last_state() is not _seen and not bpy.app.timers.is_registered(refresh):
+    if session.last_state is not _seen and not bpy.app.timers.is_registered(refresh):
         # A timer that is not persistent would be lost when another file is opened.
         bpy.app.timers.register(refresh, first_interval=_SOON, persistent=True)
 
@@ -49,7 +50,7 @@ def wake() -> None:
 def refresh() -> None:
     """Read the newest comparison from disk now, and its pictures."""
     global _newest, _seen
-    _seen, _newest = session.last_state(), newest_comparison(folder())
+    _seen, _newest = session.last_state, newest_comparison(folder())
     _previews.clear()
     for path in _newest.pictures.values() if _newest else ():
         _previews.load(str(path), str(path), "IMAGE")

@@ -1,6 +1,6 @@
 """The paper's diagnostics from the panel: losses compared on the active object, their verdicts and pictures.
 
-A diagnosis is a job like any other (``driver``, ``session``), but nothing is put on the object.
+A diagnosis is a job like any other (``drive.object_job``, ``session``), but nothing is put on the object.
 """
 
 from dataclasses import replace
@@ -13,9 +13,10 @@ from ..core.settings import JobSettings
 from ..drive import object_job
 from ..jobs.comparison import Verdict
 from ..scene.lookup import ObjectKey
-from . import comparisons, obstacles, session
+from . import comparisons, obstacles
 from .progress import draw_sentence
 from .properties import SettingsMixin, read_settings
+from .session import Item, session
 from .subpanels import SubPanel
 
 _TITLES = {
@@ -33,7 +34,7 @@ class CSD_OT_diagnose(SettingsMixin, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if session.running():
+        if session.is_running:
             cls.poll_message_set("A texture is already growing: stop or cancel it first")
             return False
         if context.object is None:
@@ -54,13 +55,13 @@ class CSD_OT_diagnose(SettingsMixin, bpy.types.Operator):
             return {"CANCELLED"}
         comparisons.refresh()
         for verdict in comparisons.newest().verdicts:
-            self.report({"INFO"}, f"{said(verdict)}: {verdict.figures}")
+            self.report({"INFO"}, f"{verdict_text(verdict)}: {verdict.figures}")
         return {"FINISHED"}
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Start the runs and let Blender go on; ``session`` notices their end."""
         try:
-            session.start([session.Item(ObjectKey.of(context.object), settings_of(context.scene, self))])
+            session.start([Item(ObjectKey.of(context.object), settings_of(context.scene, self))])
         except object_job.REFUSALS as error:
             return obstacles.refuse(self, context, error)
         return {"INTERFACE"}
@@ -88,7 +89,7 @@ class CSD_PT_diagnosis(SubPanel, bpy.types.Panel):
             self.layout.separator()
             self.layout.label(text=newest.words, translate=False)
             for verdict in newest.verdicts:
-                draw_sentence(self.layout, context, said(verdict), "CHECKMARK" if verdict.shows else "X")
+                draw_sentence(self.layout, context, verdict_text(verdict), "CHECKMARK" if verdict.shows else "X")
                 _draw_figures(self.layout, context, verdict.figures)
             for name, path in newest.pictures.items():
                 _draw_picture(self.layout, name, str(path))
@@ -97,7 +98,7 @@ class CSD_PT_diagnosis(SubPanel, bpy.types.Panel):
 
 
 def _draw_start(column: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    obstacle = None if session.running() else obstacles.find_for_diagnosis(context)
+    obstacle = None if session.is_running else obstacles.find_for_diagnosis(context)
     if obstacle:
         box = column.box().column()
         draw_sentence(box, context, obstacle.sentence, "INFO" if obstacle.final else "ERROR")
@@ -116,7 +117,7 @@ def _draw_start(column: bpy.types.UILayout, context: bpy.types.Context) -> None:
     button.operator("csd.diagnose", icon="GRAPH")
 
 
-def said(verdict: Verdict) -> str:
+def verdict_text(verdict: Verdict) -> str:
     """The claim and whether it shows, in the language of the interface."""
     form = translated("Shows: {}") if verdict.shows else translated("Does not show: {}")
     return form.format(translated(verdict.claim))

@@ -7,16 +7,14 @@ from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 from bpy.props import StringProperty
 
-from ..core.settings import JobSettings
-from ..core.udim import tiles_of
 from ..drive import object_job
-from ..drive.resume_job import kept_images
+from ..drive.apply_kept import apply_kept, entry_settings
 from ..jobs.history import Entry, delete_run
-from ..scene.kept_result import fitting_uvs, same_original
-from ..scene.lookup import ObjectKey
-from . import guidance, output, past_runs, session
+from . import guidance, output, past_runs
 from .properties import NAMES
+from .session import session
 from .subpanels import SubPanel
+from .translations import translate_sentence
 
 _STATES = {"cancelled": marked("Cancelled"), "unfinished": marked("No result"), "damaged": marked("Damaged")}
 # Edge of a run's picture, in units of the interface: as high as the lines beside it.
@@ -33,7 +31,7 @@ class _RunOperator:
         try:
             self.act(context, past_runs.find(self.run))
         except object_job.REFUSALS as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translate_sentence(str(error)))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -54,7 +52,7 @@ class CSD_OT_recall_settings(_RunOperator, bpy.types.Operator):
         return tip if seed is None else translated("{}: seed {}").format(tip, seed)
 
     def act(self, context: bpy.types.Context, entry: Entry) -> None:
-        settings = settings_of(entry)
+        settings = entry_settings(entry)
         # An edit takes size and UV map from its source, a new texture has no words of an edit.
         others = ("size", "uv_map") if entry.is_edit else ("target", "remove", "strength", "mask", "keep")
         scene = context.scene.csd
@@ -76,7 +74,7 @@ class CSD_OT_apply_again(_RunOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if session.running():
+        if session.is_running:
             cls.poll_message_set("A texture is growing: stop or cancel it first")
             return False
         if context.object is None or context.object.type != "MESH":
@@ -218,8 +216,7 @@ def _ending(entry: Entry) -> str:
 
 
 def _is_running(entry: Entry) -> bool:
-    running = session.running()
-    return bool(running) and running[0].folder.path == entry.folder.path
+    return session.task is not None and session.task.folder.path == entry.folder.path
 
 
 def age_text(seconds: float) -> str:
@@ -236,35 +233,6 @@ def size_text(size: float) -> str:
         if size >= factor:
             return f"{size / factor:.1f} {unit}"
     return f"{size / 1e3:.0f} kB"
-
-
-def settings_of(entry: Entry) -> JobSettings:
-    """The settings of a run. Raises ``ValueError`` with a sentence if they are damaged or of another version."""
-    if entry.problem:
-        raise ValueError(entry.problem)
-    try:
-        return JobSettings.from_json(entry.settings).validate()
-    except TypeError as error:
-        raise ValueError(translated("The settings in {} are damaged: {}").format(entry.folder.job, error)) from error
-
-
-def apply_kept(obj: bpy.types.Object, entry: Entry, where: output.Place | None) -> list[str]:
-    """Put the result of a run on ``obj`` as it was put there when it was new; returns notes.
-
-    where: gives the place of the image, None packs it. Raises ``ValueError`` with a sentence if there is no result, or
-    if ``obj`` has changed too much since.
-    """
-    settings = settings_of(entry)
-    result = entry.folder.edited if entry.is_edit else entry.folder.basecolor
-    if entry.state != "done" or not tiles_of(result):
-        raise ValueError(
-            translated("This run has no result that could be applied: recall its settings and run it again.")
-        )
-    uvs = fitting_uvs(obj, entry.folder.mesh, settings.uv_map, entry.folder.layer)
-    original = same_original(obj, settings, entry.folder.source) if entry.is_edit else None
-    images = kept_images(obj, entry.folder, settings)
-    task = object_job.Task(ObjectKey.of(obj), entry.folder, settings, (), uvs, original, images)
-    return object_job.finish(task, result, place=where)
 
 
 CLASSES = (

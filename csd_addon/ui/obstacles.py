@@ -17,10 +17,10 @@ from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
 from ..core.settings import AUTO_TEACHER
-from ..drive import object_job
 from ..drive.choose_teacher import teacher_of
 from ..drive.prepare_job import is_linked
-from ..runtime.environment.user_python import named_python
+from ..drive.warm_worker import is_fake
+from ..runtime.environment.user_python import find_user_python
 from ..runtime.errors import TeacherMissing
 from ..runtime.paths import Paths, default_base
 from ..runtime.teachers import catalogue
@@ -61,7 +61,7 @@ def find_for_diagnosis(context: bpy.types.Context) -> Obstacle | None:
 def refuse(operator: bpy.types.Operator, context: bpy.types.Context, error: Exception) -> set[str]:
     """End ``operator`` with its refusal, which stays in sight until something that it may be about has changed."""
     global _refused
-    _refused = (_about(context), str(error))
+    _refused = (_refusal_key(context), str(error))
     operator.report({"ERROR"}, str(error))
     return {"CANCELLED"}
 
@@ -83,7 +83,7 @@ def _object(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Ob
 
 
 def _runtime(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Obstacle | None:
-    task = setting_up.current()
+    task = setting_up.runner.current
     if task and task.kind != "doctor":
         return Obstacle(
             translated("The runtime is being set up."), lambda layout: runtime_page.draw_progress(layout, task)
@@ -174,7 +174,7 @@ def _source(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Ob
 
 
 def _materials(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Obstacle | None:
-    shared = [] if settings.copy_shared else _kept(("shared", context.object.session_uid), _shared, context.object)
+    shared = [] if settings.copy_shared else _cached(("shared", context.object.session_uid), _shared, context.object)
     if not shared:
         return None
     return Obstacle(
@@ -197,14 +197,14 @@ def _output(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Ob
 
 
 def _last_click(context: bpy.types.Context, settings: bpy.types.PropertyGroup) -> Obstacle | None:
-    if _refused is None or _refused[0] != _about(context):
+    if _refused is None or _refused[0] != _refusal_key(context):
         return None
     return Obstacle(_refused[1], final=False)
 
 
 def runtime_ready() -> bool:
     """Whether there is a worker's environment, or one that the user names. Looks at files only."""
-    return _kept("runtime", lambda: object_job.is_fake() or bool(named_python()) or _is_installed())
+    return _cached("runtime", lambda: is_fake() or bool(find_user_python()) or _is_installed())
 
 
 def _is_installed() -> bool:
@@ -214,12 +214,12 @@ def _is_installed() -> bool:
 
 def teacher_problem(name: str) -> str:
     """Why the teacher can't be used, empty if it can."""
-    return _kept(("teacher", name), _look_for_teacher, name)[1]
+    return _cached(("teacher", name), _look_for_teacher, name)[1]
 
 
 def teacher_folder(name: str) -> Path | None:
     """Where the teacher lies that a job would use, None if there is none that can be used."""
-    return _kept(("teacher", name), _look_for_teacher, name)[0]
+    return _cached(("teacher", name), _look_for_teacher, name)[0]
 
 
 def has_base_color(obj: bpy.types.Object) -> bool:
@@ -241,7 +241,7 @@ def _shared(obj: bpy.types.Object) -> list[str]:
     return [material.name for material in shared_materials(obj)]
 
 
-def _kept(key: object, answer: Callable[..., Any], *arguments: object) -> Any:
+def _cached(key: object, answer: Callable[..., Any], *arguments: object) -> Any:
     """``answer(*arguments)``, asked again only when the last answer is no longer fresh."""
     now = time.monotonic()
     if key not in _answers or now - _answers[key][0] > _FRESH:
@@ -249,7 +249,7 @@ def _kept(key: object, answer: Callable[..., Any], *arguments: object) -> Any:
     return _answers[key][1]
 
 
-def _about(context: bpy.types.Context) -> object:
+def _refusal_key(context: bpy.types.Context) -> object:
     """What a refusal may be about: another value means that it may be over."""
     obj, settings = context.object, context.scene.csd
     mesh = obj.data if obj and obj.type == "MESH" else None

@@ -8,13 +8,15 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_iface as translated
 
-from ..drive import object_job
+from ..drive import apply_result, object_job
+from ..drive.prepare_job import Task
 from ..drive.resume_job import reopen
 from ..jobs.folder import JobFolder
 from ..jobs.state import JobState
 from ..scene.lookup import ObjectKey
-from . import obstacles, output, session
+from . import obstacles, output
 from .properties import SettingsMixin, read_settings
+from .session import Item, session
 
 
 class _JobOperator(SettingsMixin):
@@ -24,7 +26,7 @@ class _JobOperator(SettingsMixin):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if session.running():
+        if session.is_running:
             cls.poll_message_set("A texture is already growing: stop or cancel it first")
             return False
         if context.object is None:
@@ -45,18 +47,18 @@ class _JobOperator(SettingsMixin):
         """Start the jobs and let Blender go on; ``session`` finishes them."""
         try:
             settings, place = read_settings(context.scene, self.kind, self), output.place(context.scene)
-            session.start([session.Item(ObjectKey.of(obj), settings, place) for obj in chosen(context)])
+            session.start([Item(ObjectKey.of(obj), settings, place) for obj in selected_meshes(context)])
         except object_job.REFUSALS as error:
             return obstacles.refuse(self, context, error)
         # Started, not done: no undo step yet, and nothing to adjust.
         return {"INTERFACE"}
 
-    def _conclude(self, task: object_job.Task, state: JobState, place: output.Place | None) -> set[str]:
+    def _conclude(self, task: Task, state: JobState, place: output.Place | None) -> set[str]:
         """Put the result on the object, or say why there is none."""
         for sentence in state.warnings:
             self.report({"WARNING"}, sentence)
         if state.done:
-            for note in object_job.finish(task, Path(state.done.paths["basecolor"]), place=place):
+            for note in apply_result.finish(task, Path(state.done.paths["basecolor"]), place=place):
                 self.report({"INFO"}, note)
             return {"FINISHED"}
         if state.error:
@@ -67,7 +69,7 @@ class _JobOperator(SettingsMixin):
         return {"CANCELLED"}
 
 
-def chosen(context: bpy.types.Context) -> list[bpy.types.Object]:
+def selected_meshes(context: bpy.types.Context) -> list[bpy.types.Object]:
     """The active object, then the other selected meshes; an active object that is not selected stands alone."""
     active = context.object
     others = [obj for obj in context.selected_objects if obj.type == "MESH" and obj is not active]
@@ -99,7 +101,7 @@ class _WhileRunning:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return session.running() is not None
+        return session.is_running
 
 
 class CSD_OT_stop_and_keep(_WhileRunning, bpy.types.Operator):
@@ -109,7 +111,7 @@ class CSD_OT_stop_and_keep(_WhileRunning, bpy.types.Operator):
     bl_label = "Stop and Keep"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        session.running()[1].stop_and_keep()
+        session.job.stop_and_keep()
         return {"FINISHED"}
 
 
@@ -151,7 +153,7 @@ class CSD_OT_resume(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if session.running():
+        if session.is_running:
             cls.poll_message_set("A texture is already growing: stop or cancel it first")
             return False
         return True
@@ -168,8 +170,8 @@ class CSD_OT_resume(bpy.types.Operator):
             session.wait()
         return {"FINISHED"}
 
-    def _task(self) -> object_job.Task:
-        last = session.last_task()
+    def _task(self) -> Task:
+        last = session.last_task
         if self.folder:
             return reopen(JobFolder(Path(bpy.path.abspath(self.folder))))
         if last is None:

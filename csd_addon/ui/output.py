@@ -7,8 +7,8 @@ from pathlib import Path
 import bpy
 from bpy.app.translations import pgettext_iface as translated
 
-from ..core.file_names import safe_name
 from ..drive.apply_result import Place
+from ..drive.file_names import safe_name
 
 
 def place(scene: bpy.types.Scene) -> Place | None:
@@ -22,10 +22,10 @@ def place(scene: bpy.types.Scene) -> Place | None:
         raise ValueError(
             translated("The file is not saved yet, so nothing can lie beside it: save it, or pack the image.")
         )
-    return _beside
+    return _free_path_beside_file
 
 
-def _beside(name: str, kind: str) -> Path:
+def _free_path_beside_file(name: str, kind: str) -> Path:
     """A name in the folder ``textures`` beside the .blend that no file there has."""
     folder = Path(bpy.path.abspath("//textures"))
     stem = f"{safe_name(name)}_{'edited' if kind == 'edit' else 'basecolor'}"

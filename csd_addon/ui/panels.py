@@ -9,8 +9,9 @@ from ..runtime.teachers import catalogue
 from ..scene.base_color import find_shader, follow
 from ..scene.compare import shows_before
 from ..scene.material import carries_texture, is_edited
-from . import obstacles, presets, session
+from . import obstacles, presets
 from .progress import draw_queue, draw_running, draw_sentence, status_text
+from .session import session
 
 
 class CSD_PT_main(bpy.types.Panel):
@@ -27,16 +28,16 @@ class CSD_PT_main(bpy.types.Panel):
         presets.CSD_PT_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings, running = self.layout, context.scene.csd, session.running()
+        layout, settings, running = self.layout, context.scene.csd, session.is_running
         layout.use_property_split = True
         layout.use_property_decorate = False
         column = layout.column()
-        column.enabled = running is None
+        column.enabled = not running
         _draw_mode(column, settings)
         (_draw_texture if settings.mode == "TEXTURE" else _draw_edit)(column, context)
         _draw_teacher(column, settings)
         if running:
-            draw_running(layout, running[1].state)
+            draw_running(layout, session.job.state)
         else:
             _draw_start(layout, context)
         draw_queue(layout)
@@ -145,7 +146,7 @@ def _draw_start(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 def _draw_last(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """How the last jobs ended."""
-    told = [item for item in session.items() if item.sentence or item.notes]
+    told = [item for item in session.items if item.sentence or item.notes]
     if not told:
         return
     box = layout.box()
@@ -162,7 +163,7 @@ def _draw_last(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
             draw_sentence(box, context, note, "INFO", start=start)
     if any(item.status in ("failed", "cancelled") for item in told):
         row = box.row(align=True)
-        if session.can_resume():
+        if session.can_resume:
             row.operator("csd.resume", icon="PLAY")
         row.operator("csd.copy_log", icon="COPYDOWN")
 

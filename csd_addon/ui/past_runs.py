@@ -14,7 +14,8 @@ from bpy.app.translations import pgettext_iface as translated
 
 from ..jobs.history import Entry, list_runs
 from ..runtime.paths import Paths, default_base
-from . import session, window
+from . import window
+from .session import session
 
 # As many runs are shown at first, and added by each "Show More".
 PAGE = 4
@@ -73,14 +74,14 @@ def icon(entry: Entry, kind: str) -> int:
 
 def wake() -> None:
     """Called by ``draw``: read the list again soon if a job has ended since it was read."""
-    if _entries is None or session.last_state() is not _seen:
+    if _entries is None or session.last_state is not _seen:
         _start()
 
 
 def refresh() -> None:
     """Read the list from disk now; pictures follow."""
     global _entries, _seen
-    _seen = session.last_state()
+    _seen = session.last_state
     _entries = tuple(list_runs(folder(), _entries or ()))
     _start()
 
@@ -110,7 +111,7 @@ def _start() -> None:
 
 def _work() -> float | None:
     """One piece of work; returns the seconds until the next one, or None when all is done."""
-    if _entries is None or session.last_state() is not _seen:
+    if _entries is None or session.last_state is not _seen:
         refresh()
         window.redraw()
         return _NEXT

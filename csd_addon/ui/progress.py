@@ -10,8 +10,9 @@ from bpy.app.translations import pgettext_n as marked
 
 from ..core.diagnosis import VARIANTS
 from ..jobs.state import JobState
-from . import session, window
-from .translations import told
+from . import window
+from .session import session
+from .translations import translate_sentence
 
 _PHASES = {
     "start": marked("Starting the worker"), "load": marked("Loading the teacher"),
@@ -43,15 +44,15 @@ def draw_running(layout: bpy.types.UILayout, state: JobState) -> None:
 
 def draw_queue(layout: bpy.types.UILayout) -> None:
     """One line for each object, where there are several."""
-    items = session.items()
+    items = session.items
     if len(items) < 2:
         return
     column = layout.box().column(align=True)
     for index, item in enumerate(items):
         row = column.row(align=True)
         row.label(text=item.key.name, icon=_ICONS[item.status], translate=False)
-        if item.status == "running" and (running := session.running()):
-            row.progress(factor=share(running[1].state), text=f"{share(running[1].state):.0%}", type="BAR")
+        if item.status == "running" and session.job:
+            row.progress(factor=share(session.job.state), text=f"{share(session.job.state):.0%}", type="BAR")
         elif item.status == "waiting":
             row.operator("csd.drop", text="", icon="X", emboss=False).index = index
         else:
@@ -62,12 +63,11 @@ def draw_queue(layout: bpy.types.UILayout) -> None:
 
 def draw_status(header: bpy.types.Header, context: bpy.types.Context) -> None:
     """In the status bar, so that it is seen in every mode and workspace."""
-    running = session.running()
-    if running is None:
+    if session.job is None:
         return
-    state = running[1].state
+    state, item = session.job.state, session.running_item
     row = header.layout.row(align=True)
-    row.label(text=f"{session.current_name()}:", icon="TEXTURE", translate=False)
+    row.label(text=f"{item.key.name if item else ''}:", icon="TEXTURE", translate=False)
     bar = row.row(align=True)
     bar.ui_units_x = 14
     bar.progress(factor=share(state), text=progress_text(state), type="BAR")
@@ -81,7 +81,7 @@ def draw_sentence(
 
     start: whose sentence it is, said before it.
     """
-    sentence = start + told(sentence)
+    sentence = start + translate_sentence(sentence)
     letter = 6.7 * context.preferences.system.ui_scale
     column = layout.column(align=True)
     column.scale_y = 0.85

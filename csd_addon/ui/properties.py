@@ -4,7 +4,7 @@ Names, defaults and ranges are those of ``core.settings.JobSettings``. This modu
 because Blender reads them when a class is registered.
 """
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import bpy
@@ -12,6 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, Po
 
 from ..core.recipe import PRESETS
 from ..core.settings import (
+    CHOICES_OF_METHOD,
     DEPTHS,
     DEVICES,
     FRONTS,
@@ -35,6 +36,25 @@ _PRESET_TIPS = {
     "balanced": "The default: all sides, undersides and close-ups",
     "paper": "The published method's numbers: no restoring force, most steps",
 }
+_METHOD_TIPS = {
+    "auto": "As the teacher and the preset prefer",
+    "distill": "Score distillation, as in the paper: an optimiser follows the teacher's score at random noise levels",
+    "sample": "Steps of sampling over noise that is anchored to the surface",
+}
+_METHOD_NAMES = {"auto": "Automatic", "distill": "Distillation", "sample": "Sampling"}
+# identifier, name, tooltip, number, and the settings behind it: the two choices of method and loss as one menu.
+_METHODS = (
+    ("AUTO", "Automatic", _METHOD_TIPS["auto"], 0, ("auto", "csd")),
+    ("SAMPLE", "Sampling", _METHOD_TIPS["sample"], 1, ("sample", "csd")),
+    (
+        "CSD", "Distillation (CSD)", "Classifier Score Distillation, as in the paper: only what tells the prompt from "
+        "no prompt moves the texture", 2, ("distill", "csd"),
+    ),
+    (
+        "SDS", "Distillation (SDS)", "Score Distillation Sampling: the older method, for comparison", 3,
+        ("distill", "sds"),
+    ),
+)  # fmt: skip
 _LOSS_TIPS = {
     "csd": "Classifier Score Distillation: only what tells the prompt from no prompt",
     "sds": "Score Distillation Sampling: the older method, for comparison",
@@ -170,8 +190,14 @@ class SettingsMixin:
         name="Front", default=_DEFAULT["front"], items=[(n, _FRONT_NAMES[n], "") for n in FRONTS],
         description="Which of Blender's views shows the object's front, for teachers that know view words",
     )
+    method: EnumProperty(
+        name="Method", default=_DEFAULT["method"],
+        items=[(n, _METHOD_NAMES[n], _METHOD_TIPS[n]) for n in CHOICES_OF_METHOD],
+        description="How the texture is moved: by distillation or by sampling",
+    )
     loss: EnumProperty(
-        name="Loss", default=_DEFAULT["loss"], items=_items(LOSSES, _LOSS_TIPS), description="How the teacher guides"
+        name="Loss", default=_DEFAULT["loss"], items=_items(LOSSES, _LOSS_TIPS),
+        description="What distillation follows; SDS is always distillation",
     )
 
 
@@ -215,6 +241,16 @@ def _set_name(group: bpy.types.PropertyGroup, name: str) -> None:
     group.mask = _WORDS[mask_kind(group.mask)] + name
 
 
+def _get_method(group: bpy.types.PropertyGroup) -> int:
+    if group.loss == "sds":
+        return 3
+    return next(number for *_, number, (method, loss) in _METHODS if (method, loss) == (group.method, group.loss))
+
+
+def _set_method(group: bpy.types.PropertyGroup, number: int) -> None:
+    group.method, group.loss = next(behind for *_, found, behind in _METHODS if found == number)
+
+
 class CSD_PG_settings(SettingsMixin, bpy.types.PropertyGroup):
     """``scene.csd``: the settings, and what only the panel and the add-on need."""
 
@@ -225,6 +261,10 @@ class CSD_PG_settings(SettingsMixin, bpy.types.PropertyGroup):
         ],
         description="A new texture, or a change of the one that is there",
     )  # fmt: skip
+    method_menu: EnumProperty(
+        name="Method", items=[item[:4] for item in _METHODS], get=_get_method, set=_set_method,
+        description="How the texture grows",
+    )
     mask_kind: EnumProperty(
         name="Mask", items=MASK_KINDS, get=_get_kind, set=_set_kind,
         description="Where the edit may change something; outside, every pixel stays as it is",
@@ -258,7 +298,6 @@ def read_settings(
     An edit takes size and UV map from its source unless they are given.
     """
     values = {name: getattr(scene.csd, name) for name in NAMES}
-    values["expert"] = expert(scene.csd.guidance)
     if kind == "edit":
         values.update(size=0, uv_map="")
     if operator is not None:
@@ -267,4 +306,5 @@ def read_settings(
     if values["lora"].strip():
         # The worker stands in another folder. A weight after a colon stays where it is.
         values["lora"] = str(Path(bpy.path.abspath(values["lora"])).absolute())
-    return JobSettings(kind=kind, **values)
+    settings = JobSettings(kind=kind, **values)
+    return replace(settings, expert=expert(scene.csd.guidance, settings))

@@ -7,7 +7,7 @@ from bpy.app.translations import pgettext_iface as translated
 
 from ..scene.compare import show_after, show_before, shows_before
 from ..scene.material import carries_texture, revert, undo_edit
-from . import session
+from .session import session
 
 
 class _OnTexture:
@@ -15,7 +15,7 @@ class _OnTexture:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if session.running():
+        if session.is_running:
             cls.poll_message_set("A texture is growing: stop or cancel it first")
             return False
         if context.object is None or not carries_texture(context.object):

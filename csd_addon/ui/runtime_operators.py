@@ -6,12 +6,13 @@ import bpy
 from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
-from ..runtime.environment import lockfile, sizes, venv
+from ..runtime.environment import lockfile, planning, sizes
 from ..runtime.environment.interpreter import has_nvidia
 from ..runtime.errors import RuntimeMissing
 from ..runtime.paths import Paths, default_base
-from . import runtime_page, session, setting_up
+from . import runtime_page, setting_up
 from .progress import draw_sentence
+from .session import session
 
 ACCELERATORS = (
     (lockfile.AUTO, "Automatic", "NVIDIA's CUDA where its driver is found, else what this computer offers"),
@@ -32,22 +33,22 @@ class _Setup:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if setting_up.current():
+        if setting_up.runner.current:
             cls.poll_message_set("Another installation or check is under way")
             return False
-        if session.running():
+        if session.is_running:
             cls.poll_message_set("A texture is growing in the runtime; wait for it or cancel it")
             return False
         return True
 
     def _start(self, context: bpy.types.Context, kind: str, *words: str) -> set[str]:
-        setting_up.start(kind, *words)
+        task = setting_up.start(kind, *words)
         if self._in_window:
             bpy.ops.csd.watch_setup("INVOKE_DEFAULT")
             return {"FINISHED"}
-        task = setting_up.wait()
-        if task.problem:
-            self.report({"ERROR"}, task.problem)
+        setting_up.runner.wait()
+        if problem := setting_up.problem(task):
+            self.report({"ERROR"}, problem)
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -91,7 +92,7 @@ class CSD_OT_install_runtime(_Setup, bpy.types.Operator):
     def _look(self) -> None:
         """Find out what would be installed; asks the Pythons of this machine, which takes a second or two."""
         try:
-            self._plan = venv.plan_worker(Paths(default_base()), accelerator=self.accelerator)
+            self._plan = planning.plan_worker(Paths(default_base()), accelerator=self.accelerator)
             self._refusal = ""
         except RuntimeMissing as error:
             self._plan, self._refusal = None, str(error)
@@ -114,13 +115,13 @@ class CSD_OT_install_runtime(_Setup, bpy.types.Operator):
         return self._start(context, action, "runtime", action, "--accelerator", self.accelerator)
 
 
-def _draw_consent(layout: bpy.types.UILayout, plan: venv.Plan) -> None:
+def _draw_consent(layout: bpy.types.UILayout, plan: planning.Plan) -> None:
     where = plan.installer.settings.index_url or translated("the Python Package Index")
     licences = [(translated("Licence"), translated("BSD-3-Clause, Apache-2.0 and other free ones"))]
     if plan.accelerator == "cuda":
         licences.append(("", translated("NVIDIA's own for the CUDA libraries")))
     size = translated("about {} GB to fetch, {} GB on the disk").format(
-        sizes.FETCHED_GB[plan.accelerator], sizes.INSTALLED_GB[plan.accelerator]
+        sizes.DOWNLOAD_GB[plan.accelerator], sizes.INSTALLED_GB[plan.accelerator]
     )
     built_for = next(name for identifier, name, _ in ACCELERATORS if identifier == plan.accelerator)
     rows = (
@@ -150,10 +151,10 @@ class CSD_OT_watch_setup(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if setting_up.current() is None:
+        if setting_up.runner.current is None:
             return {"FINISHED", "PASS_THROUGH"}
         if event.type == "ESC" and event.value == "PRESS" and _is_over_ours(context, event):
-            setting_up.cancel()
+            setting_up.runner.cancel()
             return {"FINISHED"}
         return {"PASS_THROUGH"}
 
@@ -177,10 +178,10 @@ class CSD_OT_cancel_setup(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return setting_up.current() is not None
+        return setting_up.runner.current is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        setting_up.cancel()
+        setting_up.runner.cancel()
         return {"FINISHED"}
 
 
@@ -263,10 +264,10 @@ class CSD_OT_copy_log(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(session.last_log() or setting_up.install_log())
+        return bool(session.last_log or setting_up.install_log())
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        path = setting_up.install_log() or Path(session.last_log())
+        path = setting_up.install_log() or Path(session.last_log)
         if not path.is_file():
             self.report({"ERROR"}, translated("The log {} is gone.").format(path))
             return {"CANCELLED"}

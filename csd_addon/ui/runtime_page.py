@@ -8,15 +8,16 @@ import bpy
 from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
+from ..drive.child_task import ChildTask
 from ..protocol import PROTOCOL_VERSION
 from ..runtime.environment import installed
 from ..runtime.environment.installed import Installed
-from ..runtime.environment.user_python import named_python
-from ..runtime.machine.doctor import impersonal
+from ..runtime.environment.user_python import find_user_python
+from ..runtime.machine.doctor import anonymize
 from ..runtime.paths import Paths, default_base
 from . import setting_up
 from .progress import draw_sentence
-from .translations import told
+from .translations import translate_sentence
 
 _STATES = {
     "ready": (marked("The runtime is installed."), "CHECKMARK"),
@@ -37,8 +38,8 @@ def find() -> Installed | None:
 
 def draw_runtime(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """State, device, size, and the buttons that change them."""
-    found, named = find(), named_python()
-    task = setting_up.current()
+    found, named = find(), find_user_python()
+    task = setting_up.runner.current
     if task and task.kind != "doctor":
         draw_progress(layout, task)
         return
@@ -89,29 +90,29 @@ def _draw_network(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         row.operator("screen.userpref_show", text="Network Settings").section = "SYSTEM"
 
 
-def draw_progress(layout: bpy.types.UILayout, task: setting_up.Task) -> None:
+def draw_progress(layout: bpy.types.UILayout, task: ChildTask) -> None:
     """The bar and the button that cancels."""
     row = layout.row(align=True)
     row.progress(factor=task.fraction, text=_progress_text(task), type="BAR")
     row.operator("csd.cancel_setup", text="", icon="X")
 
 
-def _progress_text(task: setting_up.Task) -> str:
+def _progress_text(task: ChildTask) -> str:
     kind = translated(_KINDS[task.kind])
-    return f"{kind}: {told(task.detail)}" if task.detail else kind
+    return f"{kind}: {translate_sentence(task.detail)}" if task.detail else kind
 
 
 def _draw_outcome(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    task = setting_up.last()
-    if task is None or task.kind == "doctor" or not task.problem:
+    task = setting_up.runner.last
+    if task is None or task.kind == "doctor" or not setting_up.problem(task):
         return
     _draw_problem(layout, context, task)
     if setting_up.install_log():
         layout.operator("csd.copy_log", icon="COPYDOWN")
 
 
-def _draw_problem(layout: bpy.types.UILayout, context: bpy.types.Context, task: setting_up.Task) -> None:
-    draw_sentence(layout, context, task.problem, "INFO" if task.cancelled else "ERROR")
+def _draw_problem(layout: bpy.types.UILayout, context: bpy.types.Context, task: ChildTask) -> None:
+    draw_sentence(layout, context, setting_up.problem(task), "INFO" if task.cancelled else "ERROR")
 
 
 def _draw_buttons(layout: bpy.types.UILayout, found: Installed | None, named: Path | None) -> None:
@@ -130,14 +131,14 @@ def _draw_buttons(layout: bpy.types.UILayout, found: Installed | None, named: Pa
 
 def draw_doctor(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """The findings, the wrong ones first, each with its remedy."""
-    task, last = setting_up.current(), setting_up.last()
+    task, last = setting_up.runner.current, setting_up.runner.last
     if task and task.kind == "doctor":
         draw_progress(layout, task)
     else:
         row = layout.row()
         row.operator("csd.doctor", icon="VIEWZOOM")
         row.operator("csd.copy_findings", icon="COPYDOWN")
-        if last and last.kind == "doctor" and last.problem:
+        if last and last.kind == "doctor" and setting_up.problem(last):
             _draw_problem(layout, context, last)
     for finding in sorted(findings(task or last), key=lambda found: found["ok"]):
         draw_sentence(layout, context, finding["sentence"], "CHECKMARK" if finding["ok"] else "ERROR")
@@ -145,7 +146,7 @@ def draw_doctor(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
             draw_sentence(layout, context, finding["remedy"], "BLANK1")
 
 
-def findings(task: setting_up.Task | None) -> list[dict]:
+def findings(task: ChildTask | None) -> list[dict]:
     """What the doctor has found so far, with Blender itself first."""
     if task is None or task.kind != "doctor" or not task.messages:
         return []
@@ -157,13 +158,13 @@ def findings(task: setting_up.Task | None) -> list[dict]:
     return [{"name": "blender", "ok": True, "sentence": own, "remedy": ""}, *said]
 
 
-def findings_text(task: setting_up.Task | None) -> str:
+def findings_text(task: ChildTask | None) -> str:
     """What the doctor has found as lines for a forum: in English, without the user's name or home folder."""
     lines = [
         f"{'ok     ' if found['ok'] else 'PROBLEM'} {found['name']}: {found['sentence']} {found['remedy']}".rstrip()
         for found in findings(task)
     ]
-    return impersonal("\n".join(lines))
+    return anonymize("\n".join(lines))
 
 
 class CSD_OT_copy_findings(bpy.types.Operator):
@@ -175,8 +176,8 @@ class CSD_OT_copy_findings(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(findings(setting_up.last()))
+        return bool(findings(setting_up.runner.last))
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        context.window_manager.clipboard = findings_text(setting_up.last())
+        context.window_manager.clipboard = findings_text(setting_up.runner.last)
         return {"FINISHED"}

@@ -6,7 +6,9 @@ through undo and through closing a window. No Blender reference is kept: a task 
 
 from __future__ import annotations
 
+import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +17,17 @@ import bpy
 from bpy.app.translations import pgettext_iface as translated
 
 from ..core.settings import JobSettings
-from ..drive import object_job
+from ..drive import apply_result, object_job
+from ..drive.apply_result import Place
 from ..drive.object_job import REFUSALS
+from ..drive.prepare_job import Task
+from ..drive.warm_worker import shared_worker
 from ..jobs.job import Job
-from ..jobs.state import JobState
+from ..jobs.state import JobState, WorkerLost, transition
 from ..scene.lookup import ObjectKey
 from ..scene.pieces import Pieces
 from ..scene.preview import hide_previews
 from . import window
-from .output import Place
 
 # Seconds between two looks at the running job, and between two pieces of our own work.
 TICK = 0.1
@@ -45,194 +49,242 @@ class Item:
     notes: list[str] = field(default_factory=list)
 
 
-_items: list[Item] = []
-_running: tuple[object_job.Task, Job] | None = None
-_last: JobState | None = None
-_last_task: object_job.Task | None = None
-# What is left to do until the result is on the object.
-_finishing: Pieces[list[str]] | None = None
-# Whether the preview was taken away or could not be shown, so that the next tick has to try again.
-_swept = False
+class Session:
+    """The queue and the one job that runs.
 
+    items: the queue; what has ended, what runs, what waits. task, job: of the running item, else None. last_task: the
+    newest job's, also after its end. last_state: how the previous job ended, None while one runs.
+    """
 
-def start(items: Sequence[Item]) -> None:
-    """Run ``items`` one after another. Raises one of ``object_job.REFUSALS`` if a single one can't begin."""
-    global _items
-    _items = list(items)
-    if len(_items) == 1:
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.task: Task | None = None
+        self.job: Job | None = None
+        self.last_task: Task | None = None
+        self.last_state: JobState | None = None
+        # What is left to do until the result is on the object.
+        self._finishing: Pieces[list[str]] | None = None
+        # The preview was taken away or could not be shown, so the next tick has to try again.
+        self._preview_missing = False
+        # Blender knows a timer by its identity, and ``self.tick`` is a new object each time.
+        self._timer = self.tick
+
+    # --- What panels ask ------------------------------------------------------------------------------------------
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a job is under way, which includes putting its result on the object."""
+        return self.job is not None
+
+    @property
+    def is_finishing(self) -> bool:
+        """Whether the result of the running job is being put on the object."""
+        return self._finishing is not None
+
+    @property
+    def is_ticking(self) -> bool:
+        """Whether Blender's timer drives this session."""
+        return bool(bpy.app.timers.is_registered(self._timer))
+
+    @property
+    def running_item(self) -> Item | None:
+        """The item whose texture is growing."""
+        return next((item for item in self.items if item.status == "running"), None)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether the newest job can go on where it stopped; a diagnosis begins anew."""
+        return self.last_task is not None and self.last_task.settings.kind != "diagnosis"
+
+    @property
+    def last_log(self) -> str:
+        """Path of the newest job's log, empty before the first job."""
+        return str(self.last_task.folder.log) if self.last_task else ""
+
+    # --- What operators do ----------------------------------------------------------------------------------------
+
+    def start(self, items: Sequence[Item]) -> None:
+        """Run ``items`` one after another. Raises one of ``REFUSALS`` if a single one can't begin."""
+        self.items = list(items)
         try:
-            _launch(_items[0])
-        except REFUSALS:
-            _items = []
+            if len(self.items) == 1:
+                self._launch(self.items[0])
+            else:
+                self._start_next()
+        except Exception:
+            self.items = []
             raise
-    else:
-        _advance()
 
+    def begin(self, task: Task, job: Job, place: Place | None = None) -> None:
+        """From now on ``task`` is what the panel shows and what stop and cancel act on; ``job`` has been started."""
+        self.task, self.job, self.last_task, self.last_state = task, job, task, None
+        if self.running_item is None:
+            self.items = [Item(task.key, task.settings, place, "running")]
+        if not self.is_ticking:
+            bpy.app.timers.register(self._timer, first_interval=_NEXT, persistent=True)
 
-def begin(task: object_job.Task, job: Job, place: Place | None = None) -> None:
-    """From now on ``task`` is what the panel shows and what stop and cancel act on; ``job`` has been started."""
-    global _running, _last, _last_task
-    _running, _last, _last_task = (task, job), None, task
-    if not any(item.status == "running" for item in _items):
-        _items[:] = [Item(task.key, task.settings, place, "running")]
-    if not bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.register(_tick, first_interval=_NEXT, persistent=True)
+    def wait(self) -> None:
+        """Do in this call what the timer does in a window, until everything has ended."""
+        while (pause := self.tick()) is not None:
+            time.sleep(pause)
 
+    def cancel(self) -> None:
+        """Stop the running job without a result, and drop what waits."""
+        for item in self.items:
+            if item.status == "waiting":
+                item.status = "cancelled"
+        if self.job:
+            self.job.cancel()
 
-def wait() -> None:
-    """Do in this call what the timer does in a window, until everything has ended."""
-    while (pause := _tick()) is not None:
-        time.sleep(pause)
+    def drop(self, index: int) -> None:
+        """Take a waiting object out of the queue."""
+        if 0 <= index < len(self.items) and self.items[index].status == "waiting":
+            del self.items[index]
 
+    def forget(self) -> None:
+        """Clear what the panel says about past jobs."""
+        if not self.is_running:
+            self.items = []
 
-def items() -> Sequence[Item]:
-    """The queue: what has ended, what runs, what waits."""
-    return _items
+    def end(self, sentence: str = "") -> None:
+        """End everything at once: the running job is cancelled, its preview taken away. ``sentence`` says why."""
+        hide_previews()
+        if self.is_ticking:
+            bpy.app.timers.unregister(self._timer)
+        if self.job is None:
+            return
+        self._stop_finishing()
+        job, item = self.job, self.running_item
+        self.cancel()
+        job.wait()
+        self.task, self.job, self.last_state = None, None, job.state
+        item.status, item.sentence = "cancelled", sentence
 
+    def hide_preview(self) -> None:
+        """Take the preview away; the next tick shows it again."""
+        hide_previews()
+        self._preview_missing = True
 
-def running() -> tuple[object_job.Task, Job] | None:
-    """The task and job under way, if any."""
-    return _running
+    # --- What the timer does --------------------------------------------------------------------------------------
 
-
-def current_name() -> str:
-    """The name of the object whose texture is growing, empty if none is."""
-    return next((item.key.name for item in _items if item.status == "running"), "")
-
-
-def last_state() -> JobState | None:
-    """How the previous job ended; None while one runs."""
-    return _last
-
-
-def last_task() -> object_job.Task | None:
-    """The newest job's task, also after it has ended."""
-    return _last_task
-
-
-def can_resume() -> bool:
-    """Whether the newest job can go on where it stopped; a diagnosis begins anew."""
-    return _last_task is not None and _last_task.settings.kind != "diagnosis"
-
-
-def last_log() -> str:
-    """Path of the newest job's log, empty before the first job."""
-    return str(_last_task.folder.log) if _last_task else ""
-
-
-def cancel() -> None:
-    """Stop the running job without a result, and drop what waits."""
-    for item in _items:
-        if item.status == "waiting":
-            item.status = "cancelled"
-    if _running:
-        _running[1].cancel()
-
-
-def drop(index: int) -> None:
-    """Take a waiting object out of the queue."""
-    if 0 <= index < len(_items) and _items[index].status == "waiting":
-        del _items[index]
-
-
-def forget() -> None:
-    """Clear what the panel says about past jobs."""
-    if _running is None:
-        _items.clear()
-
-
-def forget_all() -> None:
-    """Nothing of past jobs outlives the add-on."""
-    global _last, _last_task
-    forget()
-    _last = _last_task = None
-
-
-def end(sentence: str = "") -> None:
-    """End everything at once: the running job is cancelled, its preview taken away. ``sentence`` says why."""
-    global _running, _last, _finishing
-    hide_previews()
-    if bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.unregister(_tick)
-    if _running is None:
-        return
-    if _finishing:
-        _finishing.close()
-        _finishing = None
-    job, item = _running[1], _current()
-    cancel()
-    job.wait()
-    _running, _last = None, job.state
-    item.status, item.sentence = "cancelled", sentence
-
-
-def _current() -> Item:
-    return next(item for item in _items if item.status == "running")
-
-
-def _launch(item: Item) -> None:
-    obj = item.key.find()
-    if obj is None:
-        raise ValueError(translated("The object '{}' is gone.").format(item.key.name))
-    task, job = object_job.start(obj, item.settings)
-    item.status = "running"
-    begin(task, job)
-
-
-def _advance() -> None:
-    """Start the next object that can; those that can't say why."""
-    for item in _items:
-        if item.status != "waiting":
-            continue
+    def tick(self) -> float | None:
+        """Look at the running job and do what is due; returns the seconds until the next look, None without a job."""
+        if self.job is None:
+            return None
         try:
-            return _launch(item)
+            with window.override():
+                self._follow_job()
+        # Blender drops a timer that raises, and then nothing could end the job any more.
+        except Exception as error:
+            self._end_unexpectedly(error)
+        if self.job is None:
+            return None
+        return _NEXT if self._finishing or self.job.is_preparing else TICK
+
+    def _follow_job(self) -> None:
+        before = self.job.state
+        state = self.job.poll()
+        news = state.previews != before.previews or (self._preview_missing and state.preview)
+        if news and not window.is_rendering():
+            # In another mode than Object Mode it can't be seen; it comes with the first tick after that.
+            self._preview_missing = not apply_result.show(self.task, Path(state.preview))
+        if state is not before:
+            window.redraw()
+        if not state.ended or (state.done and window.is_busy()):
+            return
+        item = self.running_item
+        if state.done and not self._put_result_up(item, state):
+            return
+        task, self.task, self.job, self.last_state = self.task, None, None, state
+        hide_previews()
+        item.notes = [*state.warnings, *item.notes]
+        if state.error:
+            item.status, item.sentence = "failed", state.error.sentence
+        elif not state.done:
+            item.status, item.sentence = "cancelled", _what_is_left(task)
+        self._start_next()
+        window.redraw()
+
+    def _put_result_up(self, item: Item, state: JobState) -> bool:
+        """Do the next piece of putting the result up; returns whether that has ended, well or not."""
+        if self.task.settings.kind == "diagnosis":
+            item.status = "done"
+            item.sentence = translated("The comparison is finished: look below, under Diagnostics.")
+            return True
+        try:
+            if self._finishing is None:
+                result = Path(state.done.paths["basecolor"])
+                self._finishing = apply_result.finish_in_pieces(self.task, result, place=item.place)
+            next(self._finishing)
+            return False
+        except StopIteration as end:
+            item.status, item.notes = "done", end.value
+            bpy.ops.ed.undo_push(message="Edit Texture" if self.task.edited else "Texture")
         except REFUSALS as error:
             item.status, item.sentence = "failed", str(error)
+        self._finishing = None
+        return True
+
+    def _start_next(self) -> None:
+        """Start the next object that can; those that can't say why."""
+        for item in self.items:
+            if item.status != "waiting":
+                continue
+            try:
+                return self._launch(item)
+            except REFUSALS as error:
+                item.status, item.sentence = "failed", str(error)
+
+    def _launch(self, item: Item) -> None:
+        item.status = "running"
+        obj = item.key.find()
+        if obj is None:
+            raise ValueError(translated("The object '{}' is gone.").format(item.key.name))
+        self.begin(*object_job.start(obj, item.settings))
+
+    def _end_unexpectedly(self, error: Exception) -> None:
+        """End the job after an error that nobody foresaw, and drop what waits, so that the panel is free again.
+
+        The traceback goes into the log of the newest job, and to the terminal.
+        """
+        job, log = self.job, self.last_task.folder.log
+        reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
+        sentence = translated(
+            "The job ended unexpectedly ({}). Start it again; if this happens again, report it with the log {}."
+        ).format(reason, log)
+        for item in self.items:
+            if item.status == "running":
+                item.status, item.sentence = "failed", sentence
+            elif item.status == "waiting":
+                item.status = "cancelled"
+        self.task = self.job = None
+        if job:
+            self.last_state = transition(job.state, WorkerLost(sentence, str(log)))
+        told = traceback.format_exc()
+        # Nobody listens to the worker any more. Each of these may be what has failed.
+        clean_up = [self._stop_finishing, shared_worker.stop, hide_previews, window.redraw]
+        for step in [job.cancel, *clean_up] if job and job.is_preparing else clean_up:
+            try:
+                step()
+            except Exception:
+                told += traceback.format_exc()
+        print(told, file=sys.stderr)
+        try:
+            # The folder of a job that is cancelled before its worker begins is gone.
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with open(log, "a", encoding="utf-8") as stream:
+                stream.write(told)
+        except OSError as trouble:
+            print(f"{log} can't be written: {trouble}", file=sys.stderr)
+
+    def _stop_finishing(self) -> None:
+        finishing, self._finishing = self._finishing, None
+        if finishing:
+            finishing.close()
 
 
-def _tick() -> float | None:
-    if _running is None:
-        return None
-    with window.override():
-        _look(*_running)
-    if _running is None:
-        return None
-    return _NEXT if _finishing or _running[1].is_preparing else TICK
-
-
-def _look(task: object_job.Task, job: Job) -> None:
-    global _swept
-    before = job.state
-    state = job.poll()
-    news = state.previews != before.previews or (_swept and state.preview)
-    if news and not window.is_rendering():
-        # In another mode than Object Mode it can't be seen; it comes with the first tick after that.
-        _swept = not object_job.show(task, Path(state.preview))
-    if state is not before:
-        window.redraw()
-    if state.ended and not (state.done and window.is_busy()):
-        _conclude(task, state)
-
-
-def _conclude(task: object_job.Task, state: JobState) -> None:
-    """Put the result up, over several ticks if need be, or say why there is none; then go on with the next one."""
-    global _running, _last
-    item = _current()
-    if state.done and not _put(item, task, state):
-        return
-    _running, _last = None, state
-    hide_previews()
-    item.notes = [*state.warnings, *item.notes]
-    if state.error:
-        item.status, item.sentence = "failed", state.error.sentence
-    elif not state.done:
-        item.status, item.sentence = "cancelled", _cancelled(task)
-    _advance()
-    window.redraw()
-
-
-def _cancelled(task: object_job.Task) -> str:
-    """What is left of a cancelled job."""
+def _what_is_left(task: Task) -> str:
+    """What is left of a cancelled job, as a sentence."""
     if not task.folder.job.is_file():
         return translated("Cancelled before it began.")
     if task.settings.kind == "diagnosis":
@@ -240,45 +292,28 @@ def _cancelled(task: object_job.Task) -> str:
     return translated("Cancelled. What was reached is kept in {}.").format(task.folder.path)
 
 
-def _put(item: Item, task: object_job.Task, state: JobState) -> bool:
-    """Do the next piece of putting the result up; whether it is there, or can't be."""
-    global _finishing
-    if task.settings.kind == "diagnosis":
-        item.status, item.sentence = "done", translated("The comparison is finished: look below, under Diagnostics.")
-        return True
-    try:
-        if _finishing is None:
-            _finishing = object_job.finishing(task, Path(state.done.paths["basecolor"]), place=item.place)
-        next(_finishing)
-        return False
-    except StopIteration as end:
-        item.status, item.notes = "done", end.value
-        bpy.ops.ed.undo_push(message="Edit Texture" if task.edited else "Texture")
-    except REFUSALS as error:
-        item.status, item.sentence = "failed", str(error)
-    _finishing = None
-    return True
+session = Session()
 
 
 # --- Handlers: the artist goes on working while a job runs ---------------------------------------------------
 
 
 @bpy.app.handlers.persistent
-def _on_load(*_: object) -> None:
+def _before_load(*_: object) -> None:
     """Another file is about to replace this one: the job's object goes with it."""
-    end(translated(
+    session.end(translated(
         "Another file was opened, so the texture stopped growing. What was reached is kept and can be resumed."
     ))  # fmt: skip
 
 
 @bpy.app.handlers.persistent
-def _on_loaded(*_: object) -> None:
+def _after_load(*_: object) -> None:
     """A file that Blender saved by itself while a job ran holds its preview."""
     hide_previews()
 
 
 @bpy.app.handlers.persistent
-def _sweep(*_: object) -> None:
+def _around_undo_and_save(*_: object) -> None:
     """A file never holds a texture that is not finished; and undo never meets what it doesn't know.
 
     Undo reads only those datablocks anew that differ between two of its steps. The others stay as they lie in memory,
@@ -287,17 +322,30 @@ def _sweep(*_: object) -> None:
     may point to a preview, and after it a step's own old preview goes. Handlers only ever take away; the next tick
     shows the preview again, when undo is over.
     """
-    global _swept
-    hide_previews()
-    _swept = True
+    session.hide_preview()
 
 
 HANDLERS = (
-    ("load_pre", _on_load),
-    ("load_post", _on_loaded),
-    ("save_pre", _sweep),
-    ("undo_pre", _sweep),
-    ("redo_pre", _sweep),
-    ("undo_post", _sweep),
-    ("redo_post", _sweep),
+    ("load_pre", _before_load),
+    ("load_post", _after_load),
+    ("save_pre", _around_undo_and_save),
+    ("undo_pre", _around_undo_and_save),
+    ("redo_pre", _around_undo_and_save),
+    ("undo_post", _around_undo_and_save),
+    ("redo_post", _around_undo_and_save),
 )
+
+
+def register() -> None:
+    """Let Blender's handlers reach the session."""
+    for name, handler in HANDLERS:
+        getattr(bpy.app.handlers, name).append(handler)
+
+
+def unregister() -> None:
+    """Take the handlers back and end everything; nothing of past jobs outlives the add-on."""
+    for name, handler in HANDLERS:
+        getattr(bpy.app.handlers, name).remove(handler)
+    session.end()
+    session.forget()
+    session.last_state = session.last_task = None

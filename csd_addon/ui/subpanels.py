@@ -1,8 +1,12 @@
 """The sub-panels of the tab, closed until they are needed: views, guidance, output."""
 
 import bpy
+from bpy.app.translations import pgettext_iface as translated
 
-from . import session
+from ..core.recipe import METHOD_NAMES
+from ..drive.choose_teacher import shown_settings
+from .guidance import SLIDERS, is_pair, mover_of
+from .session import session
 
 
 class SubPanel:
@@ -23,7 +27,7 @@ class _Settings(SubPanel):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        layout.enabled = session.running() is None
+        layout.enabled = not session.is_running
         self.draw_settings(layout, context.scene.csd)
 
 
@@ -53,16 +57,22 @@ class CSD_PT_guidance(_Settings, bpy.types.Panel):
     bl_label = "Guidance"
 
     def draw_settings(self, layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
-        layout.prop(settings, "loss")
+        layout.prop(settings, "method_menu")
+        mover = mover_of(shown_settings(settings))
+        if settings.method_menu == "AUTO":
+            aside = layout.row()
+            aside.alignment, aside.active = "RIGHT", False
+            name = translated(METHOD_NAMES[mover])
+            aside.label(text=translated("For these settings: {}").format(name), translate=False)
         layout.prop(settings, "iterations")
         layout.prop(settings.guidance, "own_guidance")
         column = layout.column()
         column.active = settings.guidance.own_guidance
-        column.prop(settings.guidance, "w1")
-        for name in ("w2", "kappa"):
-            _draw_pair(column, settings.guidance, name)
-        column.prop(settings.guidance, "t_min")
-        _draw_pair(column, settings.guidance, "t_max")
+        for name in SLIDERS[mover]:
+            if is_pair(name):
+                _draw_pair(column, settings.guidance, name)
+            else:
+                column.prop(settings.guidance, name)
 
 
 class CSD_PT_output(_Settings, bpy.types.Panel):

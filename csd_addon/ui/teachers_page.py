@@ -9,10 +9,11 @@ import bpy
 from bpy.app.translations import pgettext_iface as translated
 from bpy.app.translations import pgettext_n as marked
 
-from ..runtime.errors import TeacherMissing
+from ..runtime.errors import RuntimeMissing, TeacherMissing
+from ..runtime.folders import format_size
 from ..runtime.paths import Paths, default_base
-from ..runtime.teachers import catalogue, local
-from ..runtime.teachers.remote import OFFERS, Offer, find_offer, size_words
+from ..runtime.teachers import catalogue, downloaded
+from ..runtime.teachers.remote import REMOTE_TEACHERS, RemoteTeacher, find_remote_teacher
 from . import obstacles, teacher_task
 
 _STATES = {
@@ -29,7 +30,7 @@ class _TeacherOperator:
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if teacher_task.current is not None:
+        if teacher_task.runner.current is not None:
             cls.poll_message_set("Another download or check is running")
             return False
         return True
@@ -57,7 +58,7 @@ class CSD_OT_download_teacher(_TeacherOperator, bpy.types.Operator):
         return context.window_manager.invoke_props_dialog(self, width=560, confirm_text="Download")
 
     def draw(self, context: bpy.types.Context) -> None:
-        _draw_consent(self.layout, find_offer(self.identifier))
+        _draw_consent(self.layout, find_remote_teacher(self.identifier))
         self.layout.prop(self, "agree")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -65,7 +66,7 @@ class CSD_OT_download_teacher(_TeacherOperator, bpy.types.Operator):
             self.report({"ERROR"}, translated("Nothing was downloaded: agree to the licences first."))
             return {"CANCELLED"}
         try:
-            find_offer(self.identifier)
+            find_remote_teacher(self.identifier)
         except TeacherMissing as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -81,10 +82,10 @@ class CSD_OT_cancel_download(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return teacher_task.current is not None
+        return teacher_task.runner.current is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        teacher_task.stop()
+        teacher_task.runner.cancel()
         return {"FINISHED"}
 
 
@@ -109,12 +110,12 @@ class CSD_OT_remove_teacher(_TeacherOperator, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            kept = local.remove(find_offer(self.identifier), Paths(default_base()))
-        except (TeacherMissing, OSError) as error:
+            kept = downloaded.remove(find_remote_teacher(self.identifier), Paths(default_base()))
+        except (RuntimeMissing, TeacherMissing, OSError) as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         left = translated("Files that are not from the download were left: {}.")
-        teacher_task.said = (True, left.format(", ".join(path.name for path in kept[:5]))) if kept else None
+        teacher_task.note_removal(left.format(", ".join(path.name for path in kept[:5])) if kept else "")
         return {"FINISHED"}
 
 
@@ -146,8 +147,8 @@ class CSD_OT_use_teacher_folder(bpy.types.Operator):
 
 
 def _reported(operator: bpy.types.Operator, result: set[str]) -> set[str]:
-    if teacher_task.said is not None:
-        operator.report({"INFO"} if teacher_task.said[0] else {"ERROR"}, teacher_task.said[1])
+    if outcome := teacher_task.outcome():
+        operator.report({"INFO"} if outcome[0] else {"ERROR"}, outcome[1])
     return result
 
 
@@ -157,77 +158,70 @@ def draw(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         row = layout.row()
         row.label(text=name, icon="CHECKMARK", translate=False)
         row.label(text="Comes with the program")
-    for offer in OFFERS:
-        _draw_offer(layout.box(), offer)
-    if teacher_task.said is not None:
-        layout.label(text=teacher_task.said[1], icon="CHECKMARK" if teacher_task.said[0] else "ERROR", translate=False)
+    for teacher in REMOTE_TEACHERS:
+        _draw_remote_teacher(layout.box(), teacher)
+    if outcome := teacher_task.outcome():
+        layout.label(text=outcome[1], icon="CHECKMARK" if outcome[0] else "ERROR", translate=False)
     row = layout.row()
     layout.prop(context.scene.csd, "lora")
     row.operator("csd.use_teacher_folder", icon="FILE_FOLDER")
     row.label(text=translated("Teacher of this scene: {}").format(context.scene.csd.teacher), translate=False)
 
 
-def _draw_offer(layout: bpy.types.UILayout, offer: Offer) -> None:
-    found = local.state(offer, Paths(default_base()))
+def _draw_remote_teacher(layout: bpy.types.UILayout, teacher: RemoteTeacher) -> None:
+    found = downloaded.state(teacher, Paths(default_base()))
     # Not from us, but a job would use it: a copy in Hugging Face's cache.
-    elsewhere = obstacles.teacher_folder(offer.identifier) if found.status == "absent" else None
+    elsewhere = obstacles.teacher_folder(teacher.identifier) if found.status == "absent" else None
     words, icon = _STATES["ready" if elsewhere else found.status]
     split = layout.split(factor=0.7)
-    split.label(text=offer.title, icon=icon, translate=False)
+    split.label(text=teacher.title, icon=icon, translate=False)
     split.label(text=words)
-    size = _size(offer)
-    layout.label(text=f"{size}   {', '.join(licence.name for licence in offer.licences)}", translate=False)
-    if teacher_task.current is not None and teacher_task.current.identifier == offer.identifier:
-        _draw_progress(layout)
+    size = _size(teacher)
+    layout.label(text=f"{size}   {', '.join(licence.name for licence in teacher.licences)}", translate=False)
+    task = teacher_task.runner.current
+    if task is not None and task.about == teacher.identifier:
+        row = layout.row()
+        checking = translated("Reading every file")
+        text = checking if task.kind == "verify" else task.detail or translated("Connecting")
+        row.progress(factor=task.fraction, text=text)
+        row.operator("csd.cancel_download", text="", icon="X")
         return
     if elsewhere:
         layout.label(text=str(elsewhere), icon="FILE_FOLDER", translate=False)
         return
     row = layout.row()
     if found.status != "ready":
-        _draw_download(row, offer, begun=found.status == "begun")
+        button = row.operator(
+            "csd.download_teacher", text="Continue Download" if found.status == "begun" else "Download", icon="IMPORT"
+        )
+        button.identifier = teacher.identifier
     if found.status != "absent":
-        row.operator("csd.verify_teacher", icon="VIEWZOOM").identifier = offer.identifier
-        row.operator("csd.remove_teacher", text="Remove", icon="TRASH").identifier = offer.identifier
+        row.operator("csd.verify_teacher", icon="VIEWZOOM").identifier = teacher.identifier
+        row.operator("csd.remove_teacher", text="Remove", icon="TRASH").identifier = teacher.identifier
 
 
-def _draw_download(row: bpy.types.UILayout, offer: Offer, *, begun: bool) -> None:
-    button = row.operator("csd.download_teacher", text="Continue Download" if begun else "Download", icon="IMPORT")
-    button.identifier = offer.identifier
-
-
-def _draw_progress(layout: bpy.types.UILayout) -> None:
-    assert teacher_task.current is not None
-    row, news = layout.row(), teacher_task.current.news
-    checking = translated("Reading every file")
-    text = checking if teacher_task.current.action == "verify" else news.get("detail") or translated("Connecting")
-    factor = news["done"] / max(news["total"], 1) if news.get("type") == "download" else 0.0
-    row.progress(factor=factor, text=text)
-    row.operator("csd.cancel_download", text="", icon="X")
-
-
-def _draw_consent(layout: bpy.types.UILayout, offer: Offer) -> None:
-    found = local.state(offer, Paths(default_base()))
+def _draw_consent(layout: bpy.types.UILayout, teacher: RemoteTeacher) -> None:
+    found = downloaded.state(teacher, Paths(default_base()))
     column = layout.column(align=True)
-    column.label(text=offer.title, icon="IMPORT", translate=False)
-    rows = [(translated("From"), publisher) for publisher in offer.publishers]
-    rows.append((translated("Size"), _size(offer)))
+    column.label(text=teacher.title, icon="IMPORT", translate=False)
+    rows = [(translated("From"), publisher) for publisher in teacher.publishers]
+    rows.append((translated("Size"), _size(teacher)))
     if found.done:
-        rows.append((translated("Already here"), size_words(found.done)))
+        rows.append((translated("Already here"), format_size(found.done)))
     for name, value in (*rows, (translated("To the folder"), str(found.folder))):
         split = column.split(factor=0.2)
         split.label(text=name, translate=False)
         split.label(text=value, translate=False)
-    for licence in offer.licences:
+    for licence in teacher.licences:
         split = column.split(factor=0.2)
         split.label(text="Licence")
         split.operator("wm.url_open", text=licence.name, icon="URL", translate=False).url = licence.address
     column.label(text="Commercial use is allowed; some uses that the licence lists are not", icon="INFO")
 
 
-def _size(offer: Offer) -> str:
-    size = size_words(offer.size)
-    return size if offer.exact else translated("about {}").format(size)
+def _size(teacher: RemoteTeacher) -> str:
+    size = format_size(teacher.size)
+    return size if teacher.exact else translated("about {}").format(size)
 
 
 CLASSES = (

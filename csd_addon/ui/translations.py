@@ -5,9 +5,9 @@ translates labels, tooltips and choices by itself once they are registered here;
 sentence (``pgettext_iface``) and marks what it says elsewhere (``pgettext_n``). Sentences that name an object, a file
 or a number keep their gaps: ``{}``.
 
-Other parts of the program, and the worker, know English alone; their sentences arrive whole. ``told`` finds the one
-with gaps that such a sentence was made from: a text in these files that ends with a full stop, or one of the groups
-"steps" (what an installer is doing) and "setup" (what it and the doctor say).
+Other parts of the program, and the worker, know English alone; their sentences arrive whole. ``translate_sentence``
+finds the one with gaps that such a sentence was made from: a text in these files that ends with a full stop, or one of
+the groups "steps" (what an installer is doing) and "setup" (what it and the doctor say).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _groups(language: str) -> dict[str, dict[str, str]]:
     return json.loads((_FOLDER / f"{language}.json").read_text(encoding="utf-8"))
 
 
-def told(sentence: str) -> str:
+def translate_sentence(sentence: str) -> str:
     """``sentence`` in the language of the interface; as it is where that language does not have it."""
     if (whole := translated(sentence)) != sentence:
         return whole
@@ -51,7 +51,7 @@ def told(sentence: str) -> str:
         if match := pattern.fullmatch(sentence):
             there = translated(template)
             # A gap may hold a sentence of its own; names stay as they are.
-            gaps = [told(gap) if gap.endswith(".") else gap for gap in match.groups()]
+            gaps = [translate_sentence(gap) if gap.endswith(".") else gap for gap in match.groups()]
             return there.format(*gaps) if there != template else sentence
     return sentence
 

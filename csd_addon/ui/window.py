@@ -29,6 +29,14 @@ def is_busy() -> bool:
     return is_rendering()
 
 
+def redraw_preferences() -> None:
+    """Draw the preferences again, where they are open."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "PREFERENCES":
+                area.tag_redraw()
+
+
 def redraw() -> None:
     """Draw the panels and the status bar again."""
     for window in bpy.context.window_manager.windows:

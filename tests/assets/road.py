@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 from csd_addon.core.settings import JobSettings
-from csd_addon.drive import object_job
+from csd_addon.drive import apply_result, object_job
 from csd_addon.scene.material import base_color_image
 from tests.assets.cases import Case
 from tests.scene.objects import fingerprint
@@ -45,7 +45,8 @@ def walk(case: Case, scratch: Path, **settings: Any) -> Outcome:
         if state.error:
             outcome.refusal = state.error.sentence
         else:
-            outcome.notes = [*state.warnings, *object_job.finish(task, Path(state.done.paths["basecolor"]), place=None)]
+            result = Path(state.done.paths["basecolor"])
+            outcome.notes = [*state.warnings, *apply_result.finish(task, result, place=None)]
             outcome.image = base_color_image(obj)
     except object_job.REFUSALS as error:
         outcome.refusal = str(error)

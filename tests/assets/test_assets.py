@@ -8,7 +8,7 @@ import bpy
 import pytest
 
 import csd_addon
-from csd_addon.drive import object_job
+from csd_addon.drive.warm_worker import FAKE_VARIABLE
 from tests.assets.cases import CASES
 from tests.assets.road import differences, fingerprints, walk
 
@@ -25,7 +25,7 @@ def addon():
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CSD_TEXTURE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv(object_job.FAKE_VARIABLE, "fake")
+    monkeypatch.setenv(FAKE_VARIABLE, "fake")
     bpy.ops.wm.read_factory_settings(use_empty=True)
 
 

@@ -29,7 +29,7 @@ FOLDER, *WORDS = sys.argv[sys.argv.index("--") + 1:]
 found = {}
 package = next(n for n in sys.modules if n.endswith(".csd_texture"))
 own = lambda name: sys.modules[f"{package}.csd_addon.{name}"]
-session = own("ui.session")
+session = own("ui.session").session
 
 def view():
     window = bpy.context.window_manager.windows[0]
@@ -49,7 +49,7 @@ def until(done, seconds=20):
         yield 0.1
 
 def ended():
-    return session.running() is None
+    return not session.is_running
 """
 # And what they end with: ``steps`` is a generator that yields the seconds to the next look, driven by a timer.
 END = """

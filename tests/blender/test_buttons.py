@@ -71,7 +71,7 @@ def note(name, effect):
     found["effects"][name] = effect
 
 def running():
-    return session.running() is not None
+    return session.is_running
 
 def settle():
     yield from until(ended)
@@ -96,16 +96,16 @@ def steps():
 
     yield from press("csd.texture")
     note("texture", running())
-    yield from until(lambda: running() and session.running()[1].state.previews)
+    yield from until(lambda: running() and session.job.state.previews)
     yield from press("csd.cancel", 0.75)
     yield from settle()
-    note("cancel", session.items()[0].status == "cancelled" and not bpy.data.images)
+    note("cancel", session.items[0].status == "cancelled" and not bpy.data.images)
     yield from press("csd.resume", 0.25)
     note("resume", running())
-    yield from until(lambda: running() and session.running()[1].state.previews)
+    yield from until(lambda: running() and session.job.state.previews)
     yield from press("csd.stop_and_keep", 0.25)
     yield from settle()
-    note("stop and keep", session.items()[0].status == "done" and material.carries_texture(obj()))
+    note("stop and keep", session.items[0].status == "done" and material.carries_texture(obj()))
 
     yield from press("csd.compare")
     before = compare.shows_before(obj())
@@ -117,7 +117,7 @@ def steps():
     yield 0.5
     yield from press("csd.edit")
     yield from settle()
-    note("edit", session.items()[0].status == "done" and material.is_edited(obj()))
+    note("edit", session.items[0].status == "done" and material.is_edited(obj()))
     yield from press("csd.undo_edit", 0.25)
     note("back to source", not material.is_edited(obj()) and material.carries_texture(obj()))
     yield from press("csd.mode", 0.25)
@@ -149,9 +149,9 @@ def steps():
     yield from press("csd.copy_log", 0.75)
     # The command that is looked for lay in the clipboard before.
     said = bpy.context.window_manager.clipboard
-    note("copy log", session.items()[0].status == "failed" and "csd.copy_log" not in said)
+    note("copy log", session.items[0].status == "failed" and "csd.copy_log" not in said)
     yield from press("csd.dismiss", 0.95)
-    note("dismiss", not session.items())
+    note("dismiss", not session.items)
 
     settings.prompt = "not the run's"
     yield from until(lambda: past_runs.entries() and len(past_runs.entries()) == 3)

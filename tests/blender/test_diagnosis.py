@@ -42,16 +42,16 @@ def steps():
     settings.prompt, settings.diagnosis_steps = "red brick", 100000
     with bpy.context.temp_override(**view()):
         bpy.ops.csd.diagnose("INVOKE_DEFAULT")
-    yield from until(lambda: session.running()[1].state.iteration > 20)
+    yield from until(lambda: session.job.state.iteration > 20)
     shot("2-running")
     bpy.ops.csd.cancel()
     yield from until(ended)
-    found["cancelled"] = session.items()[0].status
+    found["cancelled"] = session.items[0].status
     settings.diagnosis_steps = 20
     with bpy.context.temp_override(**view()):
         bpy.ops.csd.diagnose("INVOKE_DEFAULT")
     yield from until(ended)
-    found["status"] = session.items()[0].status
+    found["status"] = session.items[0].status
     # The panel asks for the pictures by itself.
     yield from until(lambda: comparisons.icon("sweep"))
     yield 1.0

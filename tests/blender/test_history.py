@@ -63,7 +63,7 @@ def steps():
     preferences.language, preferences.use_translate_interface = "zh_HANS", True
     said, revert = bpy.app.translations.pgettext_iface, bpy.ops.csd.revert.get_rna_type()
     found["chinese"] = [said("Stop and Keep", "Operator"), said(revert.name, revert.translation_context)]
-    told = own("ui.translations").told
+    told = own("ui.translations").translate_sentence
     found["chinese"].append(told("'Suzanne' had no material; a new one was added."))
     yield 1.0
     shot("3-chinese")

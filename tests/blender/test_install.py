@@ -37,7 +37,7 @@ def refusal(operator, **values):
 
 def doctor():
     assert bpy.ops.csd.doctor() == {"FINISHED"}
-    return {finding["name"]: finding for finding in page.findings(setting_up.last())}
+    return {finding["name"]: finding for finding in page.findings(setting_up.runner.last)}
 
 bpy.ops.mesh.primitive_monkey_add()
 found["no runtime"] = refusal(bpy.ops.csd.texture, prompt="red brick")

@@ -13,7 +13,7 @@ ACTIONS = 200
 SCRIPT = """
 import faulthandler, random
 SEED, ACTIONS = map(int, WORDS)
-driver = own("ui.driver")
+worker = own("drive.warm_worker").shared_worker
 faulthandler.enable()
 dice = random.Random(SEED)
 found.update(done=[], refused={}, tracebacks=[], workers=[])
@@ -80,15 +80,15 @@ def new_window():
 
 def meddle():
     # What grows its texture right now is renamed or deleted.
-    growing = session.running() and session.running()[0].key.find()
+    growing = session.is_running and session.task.key.find()
     if growing and dice.random() < 0.6:
         growing.name = "Renamed while it grew"
     elif growing:
         bpy.data.objects.remove(growing)
 
 def kill():
-    if driver._worker:
-        driver._worker.kill()
+    if worker.process:
+        worker.process.kill()
 
 PUSHED = [bpy.ops.object.duplicate, bpy.ops.object.delete, bpy.ops.csd.compare, bpy.ops.csd.revert,
           bpy.ops.csd.undo_edit]
@@ -112,7 +112,7 @@ def act(number):
     # On disk before it is done: where Blender dies, this is all there is.
     with open(f"{FOLDER}/actions.txt", "a") as stream:
         obj = pick()
-        print(number, name, obj and (obj.name, obj.mode), session.running() is not None, file=stream)
+        print(number, name, obj and (obj.name, obj.mode), session.is_running, file=stream)
     try:
         with bpy.context.temp_override(**view()):
             work()
@@ -127,8 +127,8 @@ def act(number):
             found["tracebacks"].append([number, name, traceback.format_exc()])
     except BaseException:
         found["tracebacks"].append([number, name, traceback.format_exc()])
-    if driver._worker and driver._worker.pid not in found["workers"]:
-        found["workers"].append(driver._worker.pid)
+    if worker.process and worker.process.pid not in found["workers"]:
+        found["workers"].append(worker.process.pid)
 
 def leftovers():
     marks = [m.name for group in (bpy.data.materials, bpy.data.images, bpy.data.meshes) for m in group
@@ -144,13 +144,13 @@ def steps():
     save()
     for number in range(ACTIONS):
         act(number)
-        if session.running() is None and leftovers():
+        if not session.is_running and leftovers():
             found["tracebacks"].append([number, found["done"][-1], "left: " + str(leftovers())])
         yield dice.choice([0.02, 0.05, 0.3])
     with bpy.context.temp_override(**view()):
         if pick() and pick().mode != "OBJECT":
             bpy.ops.object.mode_set(mode="OBJECT")
-        if session.running():
+        if session.is_running:
             bpy.ops.csd.cancel()
     yield from until(ended)
     found["ended"] = ended()

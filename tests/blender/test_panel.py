@@ -56,9 +56,9 @@ def steps():
     region = next(r for r in view()["area"].regions if r.type == "UI")
     # The middle of the tall button, on a screen of 1600 x 900 with Blender's own scale.
     click(region.x + region.width // 2 - 20, 384)
-    yield from until(session.running, 10)
-    found["clicked"] = session.running() is not None
-    if not session.running():
+    yield from until(lambda: session.is_running, 10)
+    found["clicked"] = session.is_running
+    if not session.is_running:
         with bpy.context.temp_override(**view()):
             bpy.ops.csd.texture("INVOKE_DEFAULT")
     end = time.monotonic() + 4
@@ -68,11 +68,11 @@ def steps():
         found["ticks"] += 1
         found["longest"] = max(found["longest"], time.monotonic() - last)
         last = time.monotonic()
-        found["iterations"].append(session.running()[1].state.iteration)
+        found["iterations"].append(session.job.state.iteration)
     shot("3-during")
     found["preview_seen"] = differs("2-ready", "3-during")
-    count = session.running()[1].state.previews
-    yield from until(lambda: session.running()[1].state.previews != count)
+    count = session.job.state.previews
+    yield from until(lambda: session.job.state.previews != count)
     yield 0.3
     shot("3-during-later")
     found["preview_grows"] = differs("3-during", "3-during-later")
@@ -83,7 +83,7 @@ def steps():
     obj = bpy.context.view_layer.objects.active
     found["images"] = [tuple(i.size) for i in bpy.data.images if i.packed_file]
     found["material"] = bool(obj.active_material)
-    found["status"] = session.last_state().status
+    found["status"] = session.last_state.status
     shot("4-after")
     view()["area"].spaces.active.shading.type = "MATERIAL"
     yield 1.0
@@ -118,11 +118,11 @@ def steps():
         bpy.ops.csd.texture("INVOKE_DEFAULT", prompt="crash")
     yield from until(ended)
     yield 1.0
-    found["error"] = session.last_state().error.sentence
+    found["error"] = session.last_state.error.sentence
     shot("6-failed")
     with bpy.context.temp_override(**view()):
         bpy.ops.csd.texture("INVOKE_DEFAULT", prompt="red brick", iterations=100000)
-    yield from until(lambda: ended() or session.running()[1].state.previews > 1)
+    yield from until(lambda: ended() or session.job.state.previews > 1)
     found["before_cancel"] = len(bpy.data.images)
     bpy.ops.csd.cancel()
     yield from until(ended)

@@ -52,26 +52,26 @@ def shot(name):
 
 def confirm(operator, name, **values):
     # The question that a click on the button asks, and Enter.
-    before = setting_up.last()
+    before = setting_up.runner.last
     with here():
         operator("INVOKE_DEFAULT", **values)
     yield 1.0
     shot(name)
     subprocess.run(["xdotool", "key", "Return"], check=True)
     end = time.monotonic() + 20
-    while setting_up.current() is None and setting_up.last() is before and time.monotonic() < end:
+    while setting_up.runner.current is None and setting_up.runner.last is before and time.monotonic() < end:
         yield 0.1
 
 def ended(picture=""):
     end = time.monotonic() + 90
-    while setting_up.current() and time.monotonic() < end:
-        detail = setting_up.current().detail
+    while setting_up.runner.current and time.monotonic() < end:
+        detail = setting_up.runner.current.detail
         found["details"] += [detail] if detail and detail not in found["details"] else []
         if picture and detail.startswith("fetching about"):
             shot(picture)
             picture = ""
         yield 0.2
-    assert setting_up.last(), "not over in time"
+    assert setting_up.runner.last, "not over in time"
     yield 0.5
 
 def state():
@@ -88,18 +88,18 @@ def steps():
         bpy.ops.preferences.addon_expand(module=package)
     yield from confirm(bpy.ops.csd.install_runtime, "1-consent")
     yield from ended()
-    found["refused"], found["after refusal"] = setting_up.last().problem, state()
+    found["refused"], found["after refusal"] = setting_up.problem(setting_up.runner.last), state()
     found["log"] = setting_up.install_log().is_file()
     shot("2-refused")
     Path(FOLDER, "refuse").unlink()
     yield from confirm(bpy.ops.csd.install_runtime, "3-repair", repair=True)
     yield from ended("4-fetching")
-    found["repaired"], found["after repair"] = setting_up.last().problem, state()
+    found["repaired"], found["after repair"] = setting_up.problem(setting_up.runner.last), state()
     found["device"] = page.find().device.sentence
     shot("5-ready")
     yield from confirm(bpy.ops.csd.remove_runtime, "6-remove")
     yield from ended()
-    found["removed"], found["in the end"] = setting_up.last().problem, state()
+    found["removed"], found["in the end"] = setting_up.problem(setting_up.runner.last), state()
     shot("7-removed")
 """
 
@@ -174,7 +174,7 @@ def registry(tmp_path: Path, wheels: list[Path]) -> Iterator[Registry]:
 
 def put_lists(profile: Path, wheels: list[Path]) -> None:
     """Our lists for the processor in place of those of the installed extension, for each Python that may be here."""
-    (folder,) = profile.rglob("csd_texture/csd_addon/runtime/locks")
+    (folder,) = profile.rglob("csd_texture/csd_addon/runtime/environment/locks")
     for path in folder.glob("worker-*.txt"):
         path.unlink()
     platform = probe(Path(sys.executable)).platform

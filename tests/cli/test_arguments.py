@@ -10,8 +10,8 @@ import pytest
 
 from csd_addon.cli.arguments import UsageError, job_request, parser
 from csd_addon.cli.request import SUZANNE, Request
-from csd_addon.core.file_names import safe_name
 from csd_addon.core.settings import JobSettings
+from csd_addon.drive.file_names import safe_name
 
 
 @pytest.fixture

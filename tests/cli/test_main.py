@@ -16,7 +16,7 @@ from csd_addon.cli.progress import ProgressLine
 from csd_addon.jobs.process import program_folder
 from csd_addon.protocol import PROTOCOL_VERSION
 from csd_addon.runtime import choices
-from csd_addon.runtime.environment import venv
+from csd_addon.runtime.environment import planning, venv
 from csd_addon.runtime.errors import RuntimeMissing
 from csd_addon.runtime.paths import Paths
 
@@ -163,7 +163,7 @@ def test_repair_without_a_card_makes_again_what_automatic_chose(
         raise RuntimeMissing("Planned.")
 
     monkeypatch.setattr(setting_up, "has_nvidia", lambda: False)
-    monkeypatch.setattr(venv, "plan_worker", plan)
+    monkeypatch.setattr(planning, "plan_worker", plan)
     assert main(["runtime", "install", "--accelerator", "cuda"]) == 3 and not asked, "nothing is there to repair"
     (Paths(home).environments / "worker-cuda-py311").mkdir(parents=True)
     assert main(["runtime", "repair", "--accelerator", accelerator]) == 3
@@ -172,7 +172,7 @@ def test_repair_without_a_card_makes_again_what_automatic_chose(
 
 def test_runtime_remove_where_there_is_none(home: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["runtime", "remove"]) == 0
-    assert venv.state(venv.plan_worker(Paths(home)), str(PROTOCOL_VERSION)) == "missing"
+    assert venv.state(planning.plan_worker(Paths(home)), str(PROTOCOL_VERSION)) == "missing"
 
 
 @pytest.mark.parametrize(

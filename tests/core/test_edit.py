@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from csd_addon.core.atlas import chart_labels
 from csd_addon.core.color import decode_srgb
-from csd_addon.core.edit import resolve_edit, way
+from csd_addon.core.edit import way
 from csd_addon.core.mesh import MeshData
-from csd_addon.core.recipe import PRESETS, Recipe, constant
+from csd_addon.core.recipe import PRESETS, Distill, Paint, Recipe, Sample, constant
+from csd_addon.core.resolving import resolve
 from csd_addon.core.settings import JobSettings
 from csd_addon.core.source import EditSource, Tile, load_edited, save_edited
 from tests import shapes
+from tests.recipes import number, numbers_of
 
 EDIT = JobSettings(kind="edit", target="blue brick", remove="red brick", size=0)
 strengths = st.floats(0.01, 1)
@@ -51,115 +53,129 @@ def test_what_the_artist_says_about_the_pattern_counts_more_than_the_words(keep:
 @pytest.mark.parametrize("keep", ["pattern", "nothing"])
 def test_full_strength_is_the_recipe_itself_without_the_pull_back(preset: str, keep: str) -> None:
     numbers = {
-        "anchor": 0.1, "w2": [0.1, 0.9, 0.3, 0.8], "t_min": [0.2, 0.1, 0.02, 0.2], "t_max": [0.2, 0.7, 0.4, 0.2],
-        "reference": True, "iterations": 77,
+        "run": {"iterations": 77}, "change": {"anchor": 0.1, "reference": True},
+        "distill": {"w2": [0.1, 0.9, 0.3, 0.8], "t_min": [0.2, 0.1, 0.02, 0.2], "t_max": [0.2, 0.7, 0.4, 0.2]},
     }  # fmt: skip
-    recipe = resolve_edit(replace(EDIT, preset=preset, keep=keep), {"edit": {"presets": {preset: numbers}}})
-    got = {name: getattr(recipe, name) for name in numbers}
-    expected = {name: tuple(v) if isinstance(v, list) else v for name, v in numbers.items()}
+    recipe = resolve(replace(EDIT, preset=preset, keep=keep), {"edit": {"presets": {preset: numbers}}})
+    wanted = {name: value for values in numbers.values() for name, value in values.items()}
+    got = {name: number(recipe, name) for name in wanted}
+    expected = {name: tuple(v) if isinstance(v, list) else v for name, v in wanted.items()}
     assert got == {**expected, "anchor": 0.0}, "nothing pulls back at full strength"
 
 
 def test_the_two_ways_differ_in_the_reference_branch() -> None:
-    assert resolve_edit(replace(EDIT, keep="pattern"), {}).reference
-    replaced = resolve_edit(replace(EDIT, keep="nothing"), {})
-    assert not replaced.reference and max(replaced.w2[1:3]) > 0
+    assert number(resolve(replace(EDIT, keep="pattern"), {}), "reference")
+    replaced = resolve(replace(EDIT, keep="nothing"), {})
+    assert not number(replaced, "reference") and max(number(replaced, "w2")[1:3]) > 0
 
 
 def both(settings: JobSettings, weak: float, strong: float) -> tuple[Recipe, Recipe]:
-    return resolve_edit(replace(settings, strength=weak), {}), resolve_edit(replace(settings, strength=strong), {})
+    return resolve(replace(settings, strength=weak), {}), resolve(replace(settings, strength=strong), {})
 
 
 @given(strengths, strengths, st.sampled_from(tuple(PRESETS)), st.sampled_from(["pattern", "nothing"]))
 def test_a_weaker_edit_is_pulled_back_more_and_pushed_less(a: float, b: float, preset: str, keep: str) -> None:
     weak, strong = both(replace(EDIT, preset=preset, keep=keep), min(a, b), max(a, b))
-    assert weak.anchor >= strong.anchor >= 0
-    assert weak.anchor > strong.anchor or max(a, b) - min(a, b) < 1e-6
+    one, two = numbers_of(weak), numbers_of(strong)
+    assert one["anchor"] >= two["anchor"] >= 0
+    assert one["anchor"] > two["anchor"] or max(a, b) - min(a, b) < 1e-6
     for k in (1, 2):
-        assert weak.t_max[k] <= strong.t_max[k] and weak.w2[k] <= strong.w2[k]
-        assert weak.t_min[k] <= weak.t_max[k], "there is always a range of noise levels to draw from"
-    assert (weak.t_max[0], weak.t_max[3]) == (strong.t_max[0], strong.t_max[3])
+        assert one["t_max"][k] <= two["t_max"][k] and one["w2"][k] <= two["w2"][k]
+        assert one["t_min"][k] <= one["t_max"][k], "there is always a range of noise levels to draw from"
+    assert (one["t_max"][0], one["t_max"][3]) == (two["t_max"][0], two["t_max"][3])
 
 
 def test_half_strength_in_numbers() -> None:
     # The module's docstring: anchor (1/s - 1), t_min + (t_max - t_min) (1 + s)/2, s w2.
-    wishes = {"edit": {"recipe": {"anchor": 0.1, "t_min": [0, 0.1, 0.1, 0], "t_max": [0, 0.5, 0.5, 0]},
-                       "replace": {"w2": [0, 0.8, 0.8, 0]}}}  # fmt: skip
-    half, fifth = (resolve_edit(replace(EDIT, keep="nothing", strength=s), wishes) for s in (0.5, 0.2))
-    assert half.anchor == pytest.approx(0.1) and fifth.anchor == pytest.approx(0.4)
-    assert half.t_max == pytest.approx((0, 0.4, 0.4, 0))
-    assert half.w2 == pytest.approx((0, 0.4, 0.4, 0))
+    wishes = {"edit": {"recipe": {"change": {"anchor": 0.1}, "distill": {"t_min": 0.1, "t_max": 0.5}},
+                       "replace": {"distill": {"w2": 0.8}}}}  # fmt: skip
+    half, fifth = (resolve(replace(EDIT, keep="nothing", strength=s), wishes) for s in (0.5, 0.2))
+    assert number(half, "anchor") == pytest.approx(0.1) and number(fifth, "anchor") == pytest.approx(0.4)
+    assert number(half, "t_max") == pytest.approx((0, 0.4, 0.4, 0))
+    assert number(half, "w2") == pytest.approx((0, 0.4, 0.4, 0))
 
 
 FALLING = (0.0, 0.9, 0.1, 1.0)
 PAINTING = {"edit": {
-    "recipe": {"t_max": [0, 0.5, 0.5, 0]},
-    "replace": {"stride": 2.0, "t_min": FALLING, "t_max": FALLING, "w2": [0, 0.8, 0.8, 0]},
+    "recipe": {"distill": {"t_max": 0.5}},
+    "replace": {"method": "sample", "sample": {"guidance": 2.0, "noise_level": FALLING, "negative_weight": 0.8}},
 }}  # fmt: skip
 
 
 def test_half_of_painting_over_in_numbers() -> None:
-    # The module's docstring: t_end + (t - t_end) s, s opacity, s w2.
-    half, whole = (resolve_edit(replace(EDIT, keep="nothing", strength=s), PAINTING) for s in (0.5, 1.0))
-    assert half.stride == whole.stride == 2
-    assert half.t_min == half.t_max == pytest.approx((0, 0.5, 0.1, 1)) and whole.t_max == FALLING
-    assert (half.opacity, whole.opacity) == (0.5, 1.0)
-    assert half.w2 == pytest.approx((0, 0.4, 0.4, 0))
+    # The module's docstring: end + (noise_level - end) s, s opacity, s negative_weight.
+    half, whole = (resolve(replace(EDIT, keep="nothing", strength=s), PAINTING) for s in (0.5, 1.0))
+    assert isinstance(half.mover, Sample) and isinstance(whole.mover, Sample)
+    assert half.mover.guidance == whole.mover.guidance == 2
+    assert half.mover.noise_level == pytest.approx((0, 0.5, 0.1, 1)) and whole.mover.noise_level == FALLING
+    assert (half.edit, whole.edit) == (Paint(0.5), Paint(1.0))
+    assert half.mover.negative_weight == pytest.approx((0, 0.4, 0.4, 0))
 
 
-def test_only_csd_that_replaces_the_pattern_strides() -> None:
-    sds = resolve_edit(replace(EDIT, keep="nothing", loss="sds"), PAINTING)
-    assert sds.stride == 0 and sds.t_max == (0, 0.5, 0.5, 0), "as if the teacher had said nothing of this way"
-    assert resolve_edit(replace(EDIT, keep="pattern"), PAINTING).stride == 0
-    by_hand = {"stride": 2.0, "t_max": FALLING}
-    assert resolve_edit(replace(EDIT, keep="nothing", expert=by_hand), {}).stride == 2
-    for change in ({"keep": "pattern"}, {"keep": "nothing", "loss": "sds"}):
-        with pytest.raises(ValueError, match="'stride' is for CSD that replaces the pattern"):
-            resolve_edit(replace(EDIT, expert=by_hand, **change), {})
+def test_only_csd_that_replaces_the_pattern_is_sampled() -> None:
+    for change in ({"keep": "nothing", "loss": "sds"}, {"keep": "pattern"}, {"keep": "nothing", "method": "distill"}):
+        distilled = resolve(replace(EDIT, **change), PAINTING)
+        assert isinstance(distilled.mover, Distill) and distilled.mover.t_max == constant(0.5), change
+    assert isinstance(resolve(replace(EDIT, keep="nothing", method="sample"), {}).mover, Sample)
+    with pytest.raises(ValueError, match="Sampling replaces the pattern, and this edit keeps it: set the method to"):
+        resolve(replace(EDIT, keep="pattern", method="sample"), {})
+    with pytest.raises(ValueError, match="SDS is a loss of distillation: set the method to distill, or the loss to"):
+        resolve(replace(EDIT, keep="nothing", loss="sds", method="sample"), {})
 
 
 def test_nobody_paints_over_more_than_all() -> None:
     with pytest.raises(ValueError, match="'opacity' is 1.5; it must lie between 0.0 and 1.0"):
-        resolve_edit(replace(EDIT, expert={"opacity": 1.5}), {})
+        resolve(replace(EDIT, keep="nothing", method="sample", expert={"opacity": 1.5}), {})
 
 
 def test_no_strength_is_no_step_even_where_the_artist_asks_for_some() -> None:
-    assert resolve_edit(replace(EDIT, strength=0.0), {}).iterations == 0
-    assert resolve_edit(replace(EDIT, strength=0.0, iterations=50), {}).iterations == 0
-    assert resolve_edit(replace(EDIT, strength=0.5, iterations=50), {}).iterations == 50
+    assert resolve(replace(EDIT, strength=0.0), {}).run.iterations == 0
+    assert resolve(replace(EDIT, strength=0.0, iterations=50), {}).run.iterations == 0
+    assert resolve(replace(EDIT, strength=0.5, iterations=50), {}).run.iterations == 50
 
 
 def test_the_artists_hand_wins_over_strength_but_not_over_none_at_all() -> None:
     expert = {"anchor": 0.3, "w2": 0.7, "t_max": 0.6, "iterations": 9, "reference": False}
     settings = replace(EDIT, strength=0.5, iterations=50, expert=expert)
-    recipe = resolve_edit(settings, {"edit": {"recipe": {"w2": [0, 0, 0, 0]}}})
-    assert {name: getattr(recipe, name) for name in expert} == {
+    recipe = resolve(settings, {"edit": {"recipe": {"distill": {"w2": 0}}}})
+    assert {name: number(recipe, name) for name in expert} == {
         **expert, "w2": constant(0.7), "t_max": constant(0.6),
     }  # fmt: skip
-    assert resolve_edit(replace(EDIT, strength=0.0, expert=expert), {}).iterations == 0
+    assert resolve(replace(EDIT, strength=0.0, expert=expert), {}).run.iterations == 0
 
 
 def test_layers_of_wishes_and_their_order() -> None:
     """Each layer sets all numbers that the later ones may set, and one that only it decides."""
-    names = ("levels", "coarsest", "table_log2", "resolution", "view_pool")
-    order = [dict.fromkeys(names[i:], i + 1) for i in range(5)]
+    names = ("levels", "coarsest", "table_log2", "finest", "resolution", "view_pool", "views_per_step")
+    field = ("levels", "coarsest", "table_log2", "finest")
+
+    def layer(rank: int) -> dict:
+        mine = dict.fromkeys(names[rank - 1 :], rank)
+        of = {part: {n: v for n, v in mine.items() if (n in field) == (part == "field")} for part in ("field", "views")}
+        return {part: values for part, values in of.items() if values}
+
     wishes = {
-        "recipe": order[0], "presets": {"draft": order[1], "paper": {"levels": 99}},
-        "edit": {"recipe": order[2], "keep": order[3], "replace": {"levels": 98}, "presets": {"draft": order[4]}},
+        "recipe": layer(1), "methods": {"distill": layer(2), "sample": {"field": {"levels": 97}}},
+        "presets": {"draft": layer(3), "paper": {"field": {"levels": 99}}},
+        "edit": {
+            "recipe": layer(4), "methods": {"distill": layer(5), "sample": {"field": {"levels": 96}}},
+            "keep": layer(6), "replace": {"field": {"levels": 98}}, "presets": {"draft": layer(7)},
+        },
     }  # fmt: skip
-    recipe = resolve_edit(replace(EDIT, preset="draft"), wishes)
-    assert tuple(getattr(recipe, name) for name in names) == (1, 2, 3, 4, 5)
-    assert resolve_edit(replace(EDIT, preset="draft", target="moss"), wishes).levels == 98
+    recipe = resolve(replace(EDIT, preset="draft"), wishes)
+    assert tuple(number(recipe, name) for name in names) == (1, 2, 3, 4, 5, 6, 7)
+    assert resolve(replace(EDIT, preset="draft", target="moss"), wishes).field.levels == 98
 
 
 @pytest.mark.parametrize(
     "wishes",
-    [{"recipe": {"speed": 1}}, {"presets": {"balanced": {"speed": 1}}}, {"edit": {"recipe": {"speed": 1}}},
-     {"edit": {"keep": {"speed": 1}}}, {"edit": {"presets": {"balanced": {"speed": 1}}}}],
+    [{"recipe": {"run": {"speed": 1}}}, {"presets": {"balanced": {"views": {"speed": 1}}}},
+     {"methods": {"distill": {"distill": {"speed": 1}}}}, {"edit": {"recipe": {"change": {"speed": 1}}}},
+     {"edit": {"keep": {"guide": {"speed": 1}}}}, {"edit": {"presets": {"balanced": {"field": {"speed": 1}}}}}],
 )  # fmt: skip
 def test_an_unknown_number_is_named_in_every_layer(wishes: dict) -> None:
-    with pytest.raises(ValueError, match="Unknown setting in the teacher's csd.json: speed"):
-        resolve_edit(EDIT, wishes)
+    with pytest.raises(ValueError, match=r"Unknown setting in the teacher's csd.json \(teacher.*\): speed; there are"):
+        resolve(EDIT, wishes)
 
 
 @pytest.mark.parametrize(
@@ -217,8 +233,8 @@ def test_a_source_comes_back_bit_for_bit(tmp_path: Path) -> None:
     again = EditSource.load(tmp_path / "source.npz")
     assert all(same(getattr(made, name), getattr(again, name)) for name in ("number", "corner_uvs", "corner_mask"))
     assert list(again.tiles) == [1001, 1012] and [p.name for p in tmp_path.iterdir()] == ["source.npz"]
-    for number, tile in again.tiles.items():
-        before = made.tiles[number]
+    for place, tile in again.tiles.items():
+        before = made.tiles[place]
         assert same(tile.pixels, before.pixels) and same(tile.painted, before.painted) and tile.linear is before.linear
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from csd_addon.core.recipe import Recipe, at
+from csd_addon.core.recipe import Distill, Recipe, at
 from csd_addon.core.resolving import resolve
 from csd_addon.core.settings import JobSettings
+from tests.recipes import number
 
 
 def of(preset: str) -> Recipe:
@@ -21,12 +22,15 @@ def of(preset: str) -> Recipe:
 )  # fmt: skip
 def test_constants_of_the_table(preset, iterations, kappa, finest, elevation, rates, betas) -> None:
     recipe = of(preset)
-    assert (recipe.iterations, at(recipe.kappa, 0.5), recipe.finest) == (iterations, kappa, finest)
-    assert (recipe.elevation, recipe.betas, recipe.fov) == (elevation, betas, (25.0, 45.0))
-    assert (recipe.rate_grid, recipe.rate_mlp) == rates
-    assert (recipe.levels, recipe.table_log2, recipe.coarsest, recipe.resolution) == (16, 19, 16, 512)
-    assert recipe.weighting == "sigma2" and recipe.view_words and recipe.negative.startswith("oversaturated color")
-    assert at(recipe.w1, 0.5) == 1 and recipe.pixel_clip == 0 and not recipe.share_control
+    views, field, mover = recipe.views, recipe.field, recipe.mover
+    assert isinstance(mover, Distill) and recipe.edit is None
+    assert (recipe.run.iterations, at(mover.kappa, 0.5), field.finest) == (iterations, kappa, finest)
+    assert (views.elevation, mover.betas, views.fov) == (elevation, betas, (25.0, 45.0))
+    assert (mover.rate_grid, mover.rate_mlp) == rates
+    assert (field.levels, field.table_log2, field.coarsest, views.resolution) == (16, 19, 16, 512)
+    assert mover.weighting == "sigma2" and views.view_words
+    assert recipe.guide.negative.startswith("oversaturated color") and not recipe.guide.share_control
+    assert at(mover.w1, 0.5) == 1 and mover.pixel_clip == 0
 
 
 @pytest.mark.parametrize(
@@ -38,13 +42,13 @@ def test_constants_of_the_table(preset, iterations, kappa, finest, elevation, ra
      ("paper", "t_min", (0.02, 0.02, 0.02))],
 )  # fmt: skip
 def test_schedules_of_the_table(preset: str, name: str, expected: tuple[float, ...]) -> None:
-    values = [at(getattr(of(preset), name), progress) for progress in (0, 0.5, 1)]
+    values = [at(number(of(preset), name), progress) for progress in (0, 0.5, 1)]
     assert values == pytest.approx(expected)
 
 
 def test_the_turns_of_the_schedules() -> None:
     draft, balanced = of("draft"), of("balanced")
-    assert [at(draft.t_max, p) for p in (0.199, 0.2)] == [0.8, 0.5]
-    assert [at(balanced.t_max, p) for p in (0.124, 0.125)] == [0.8, 0.5]
-    assert [at(balanced.control_depth, p) for p in (0.169, 0.17)] == [1.0, 0.8]
-    assert at(balanced.w2, 0.25) == pytest.approx(0.75)
+    assert [at(number(draft, "t_max"), p) for p in (0.199, 0.2)] == [0.8, 0.5]
+    assert [at(number(balanced, "t_max"), p) for p in (0.124, 0.125)] == [0.8, 0.5]
+    assert [at(balanced.guide.control_depth, p) for p in (0.169, 0.17)] == [1.0, 0.8]
+    assert at(number(balanced, "w2"), 0.25) == pytest.approx(0.75)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csd_addon.core.recipe import PRESETS, Recipe, at, constant
-from csd_addon.core.resolving import descending, resolve
+from csd_addon.core.recipe import PRESETS, Change, Distill, Paint, Sample, at, constant, method_of
+from csd_addon.core.resolving import explained, resolve
 from csd_addon.core.settings import JobSettings
+from tests.recipes import number, numbers_of
 
 SETTINGS = JobSettings(prompt="red brick")
 shares = st.floats(0, 1)
@@ -56,22 +57,40 @@ def test_json_round_trip_refuses_unknown_settings() -> None:
 
 
 def test_teacher_is_laid_over_preset_and_artist_over_both() -> None:
-    draft_only = {"iterations": 100, "fov": [20, 30]}
-    wishes = {"recipe": {"kappa": [0, 0.2, 0.2, 0], "iterations": 300}, "presets": {"draft": draft_only}}
+    draft_only = {"run": {"iterations": 100}, "views": {"fov": [20, 30]}}
+    wishes = {"recipe": {"distill": {"kappa": 0.2}, "run": {"iterations": 300}}, "presets": {"draft": draft_only}}
     draft = resolve(JobSettings(prompt="x", preset="draft"), wishes)
-    assert (draft.kappa, draft.iterations, draft.fov) == ((0, 0.2, 0.2, 0), 100, (20, 30))
-    assert resolve(SETTINGS, wishes).iterations == 300
-    assert resolve(JobSettings(prompt="x", iterations=7, negative="n"), wishes).iterations == 7
-    assert resolve(JobSettings(prompt="x", negative="n"), wishes).negative == "n"
-    with pytest.raises(ValueError, match="speed"):
-        resolve(SETTINGS, {"recipe": {"speed": 1}})
+    assert (number(draft, "kappa"), draft.run.iterations, draft.views.fov) == ((0, 0.2, 0.2, 0), 100, (20, 30))
+    assert resolve(SETTINGS, wishes).run.iterations == 300
+    assert resolve(JobSettings(prompt="x", iterations=7, negative="n"), wishes).run.iterations == 7
+    assert resolve(JobSettings(prompt="x", negative="n"), wishes).guide.negative == "n"
+    assert resolve(JobSettings(prompt="x", front="left"), wishes).views.front == 270
+    assert resolve(SETTINGS, {"recipe": {"views": {"front": 45}}}).views.front == 45, "nobody chose the front"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "sentence"),
+    [({"recipe": {"run": {"speed": 1}}}, r"\(teacher, run\): speed; there are: compile, iterations"),
+     ({"recipe": {"kappa": 0.1}}, "says 'kappa' .*no part of a recipe; the parts are: run, views,"),
+     ({"recipe": {"run": 5}}, "says 'run' .*no part"), ({"recipe": 5}, "'recipe' is 5; it must be an object"),
+     ({"methods": {"distill": []}}, "'distill' is .*must be an object"),
+     ({"presets": {"balanced": "x"}}, "'balanced' is .x.; it must be"),
+     ({"recipe": {"method": "guess"}}, "names the method 'guess'; there are: distill, sample"),
+     ({"recipe": {"field": {"levels": 0}}}, "The value 'levels' of the teacher's csd.json is 0; it must be a whole"),
+     ({"recipe": {"distill": {"kappa": [1, 2]}}}, "'kappa' of the teacher's csd.json is .*four")],
+)  # fmt: skip
+def test_what_a_teacher_may_not_say_is_named(wishes: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence) as caught:
+        resolve(SETTINGS, wishes)
+    assert "\n" not in str(caught.value)
 
 
 def test_paper_preset_is_the_published_method() -> None:
-    paper = PRESETS["paper"]
+    paper = resolve(JobSettings(prompt="x", preset="paper"), {}).mover
+    assert isinstance(paper, Distill)
     assert at(paper.kappa, 0.5) == 0 and at(paper.w1, 0.3) == 1 and at(paper.w2, 0) == 1 and at(paper.w2, 1) == 0.5
     assert at(paper.t_max, 0.49) == 0.98 and at(paper.t_max, 0.5) == 0.5
-    assert all(isinstance(recipe, Recipe) and recipe.albedo[0] > 0 for recipe in PRESETS.values())
+    assert all(resolve(JobSettings(prompt="x", preset=preset), {}).field.albedo[0] > 0 for preset in PRESETS)
 
 
 EXPERT = {"kappa": 0.1, "w2": [0, 1, 0.2, 0.5], "views_per_step": 2, "view_words": False, "fov": [20, 30],
@@ -81,11 +100,11 @@ IN_FIELDS = {**EXPERT, "kappa": constant(0.1), "w2": (0, 1, 0.2, 0.5), "fov": (2
 
 def test_expert_values_are_laid_over_everything_else() -> None:
     settings = JobSettings(prompt="x", negative="n", iterations=7, expert={**EXPERT, "iterations": 9}).validate()
-    wishes = {"recipe": dict.fromkeys(("kappa", "w2"), [0, 0.3, 0.3, 0]) | {"view_words": True, "rate_mlp": 2.0}}
+    wishes = {"recipe": {"distill": {"kappa": 0.3, "w2": 0.3, "rate_mlp": 2.0}, "views": {"view_words": True}}}
     recipe = resolve(settings, wishes)
-    assert {name: getattr(recipe, name) for name in EXPERT} == IN_FIELDS and recipe.iterations == 9
-    plain = resolve(JobSettings(prompt="x", negative="n", iterations=7), wishes)
-    assert {f.name for f in fields(Recipe) if getattr(recipe, f.name) != getattr(plain, f.name)} <= {
+    assert {name: number(recipe, name) for name in EXPERT} == IN_FIELDS and recipe.run.iterations == 9
+    plain = numbers_of(resolve(JobSettings(prompt="x", negative="n", iterations=7), wishes))
+    assert {name for name, value in numbers_of(recipe).items() if value != plain[name]} <= {
         *EXPERT, "iterations",
     }, "nothing else has changed"  # fmt: skip
 
@@ -123,36 +142,92 @@ def test_a_range_of_noise_levels_that_is_none_is_refused(expert: dict) -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 2.0])
 def test_more_than_all_of_the_noise_can_not_stick(share: float) -> None:
-    with pytest.raises(ValueError, match=f"'noise_share' is {share}; it must lie between 0.0 and 1.0"):
-        resolve(JobSettings(prompt="brick", expert={"noise_share": share}), {})
+    for method in ("distill", "sample"):
+        with pytest.raises(ValueError, match=f"'noise_share' is {share}; it must lie between 0.0 and 1.0"):
+            resolve(JobSettings(prompt="brick", method=method, expert={"noise_share": share}), {})
 
 
 FALLING = [0, 0.9, 0.1, 1]
-STRIDING = {"presets": {"draft": {"stride": 2.0, "t_min": FALLING, "t_max": FALLING, "iterations": 70}}}
+SAMPLING = {
+    "recipe": {"method": "sample"},
+    "methods": {
+        "sample": {"sample": {"guidance": 2.0, "noise_level": FALLING}, "views": {"view_pool": 12}},
+        "distill": {"distill": {"t_max": 0.6}},
+    },
+    "presets": {"draft": {"run": {"iterations": 70}}, "paper": {"method": "distill"}},
+}  # fmt: skip
 
 
-def test_a_stride_needs_noise_that_falls() -> None:
-    expert = {"stride": 2.0, "t_min": 0.0, "t_max": 0.5}
-    with pytest.raises(ValueError, match=r"stride of 2 the noise level has to fall, and t_max goes from 0.5 to 0.5"):
-        resolve(JobSettings(prompt="x", expert=expert).validate(), {})
-    assert resolve(JobSettings(prompt="x", expert={**expert, "t_max": FALLING}).validate(), {}).stride == 2
-    with pytest.raises(ValueError, match="'stride' is -1"):
-        resolve(JobSettings(prompt="x", expert={"stride": -1}).validate(), {})
+@pytest.mark.parametrize("level", [0.5, [0, 0.1, 0.9, 1], [0, 1.2, 0.1, 1], [0, 0.9, -0.1, 1]])
+def test_sampling_needs_noise_that_falls(level: object) -> None:
+    with pytest.raises(ValueError, match="Sampling needs a noise level that falls .*, and noise_level goes from"):
+        resolve(JobSettings(prompt="x", method="sample", expert={"noise_level": level}).validate(), {})
+    falling = JobSettings(prompt="x", method="sample", expert={"noise_level": FALLING}).validate()
+    assert number(resolve(falling, {}), "noise_level") == tuple(FALLING)
+    with pytest.raises(ValueError, match="'guidance' is -1"):
+        resolve(JobSettings(prompt="x", method="sample", expert={"guidance": -1}), {})
 
 
-def test_sds_descends_where_the_teacher_strides() -> None:
-    csd, sds = (resolve(JobSettings(prompt="x", preset="draft", loss=loss), STRIDING) for loss in ("csd", "sds"))
-    paper = resolve(JobSettings(prompt="x", preset="paper"), STRIDING)
-    assert (csd.stride, csd.t_max) == (2, tuple(FALLING))
-    assert sds == replace(paper, iterations=70)
-    assert descending(JobSettings(prompt="x", preset="draft"), STRIDING) == sds
-    assert descending(SETTINGS, {}) == resolve(SETTINGS, {})
+def test_the_method_is_the_artists_then_that_of_sds_then_the_teachers() -> None:
+    def mover(wishes: dict, **changes: str) -> Distill | Sample:
+        return resolve(JobSettings(**{"prompt": "x", "preset": "draft", **changes}), wishes).mover
+
+    assert mover(SAMPLING) == Sample(guidance=2.0, noise_level=tuple(FALLING))
+    for changes in ({"preset": "paper"}, {"loss": "sds"}, {"method": "distill"}, {"kind": "diagnosis"}):
+        found = mover(SAMPLING, **changes)
+        assert isinstance(found, Distill) and found.t_max == constant(0.6), changes
+    assert isinstance(mover({}), Distill) and isinstance(mover({}, method="sample"), Sample)
+    assert isinstance(mover(SAMPLING, preset="paper", method="sample"), Sample)
+    assert resolve(JobSettings(prompt="x", preset="draft", loss="sds"), SAMPLING).run.iterations == 70
+    with pytest.raises(ValueError, match="SDS is a loss of distillation"):
+        mover(SAMPLING, method="sample", loss="sds")
 
 
-def test_every_field_of_a_recipe_is_within_the_experts_reach() -> None:
-    for recipe in PRESETS.values():
-        values = json.loads(json.dumps(asdict(recipe)))
-        assert resolve(JobSettings(prompt="x", expert=values).validate(), {}) == recipe
+def test_a_number_of_one_mover_can_not_be_set_for_the_other() -> None:
+    movers = {"distill": (Distill, Sample, Change), "sample": (Sample, Distill, Paint)}
+    for method, (own, other, edit) in movers.items():
+        foreign = {f.name for f in fields(other)} - {f.name for f in fields(own)}
+        assert foreign
+        for name in foreign | {f.name for kind in (Change, Paint) for f in fields(kind)}:
+            with pytest.raises(ValueError, match=f"expert value '{name}' belongs to (Distillation|Sampling|edits)"):
+                resolve(JobSettings(prompt="x", method=method, expert={name: 0.5}), {})
+        words = {"kind": "edit", "target": "moss", "keep": "nothing", "method": method, "size": 0}
+        held = resolve(JobSettings(**words, expert={f.name: 0.5 for f in fields(edit) if f.name != "reference"}), {})
+        assert isinstance(held.edit, edit) and isinstance(held.mover, own)
+
+
+def test_every_number_of_a_recipe_is_within_the_experts_reach() -> None:
+    for method in ("distill", "sample"):
+        for preset in PRESETS:
+            settings = JobSettings(prompt="x", preset=preset, method=method)
+            recipe = resolve(settings, {})
+            values = json.loads(json.dumps(numbers_of(recipe)))
+            assert resolve(replace(settings, expert=values).validate(), {}) == recipe
+
+
+def test_the_explanation_names_every_number_and_who_decided_it() -> None:
+    settings = JobSettings(prompt="x", preset="draft", iterations=7, expert={"guidance": 3.0})
+    rows = {row.name: row for row in explained(settings, SAMPLING)}
+    assert {name: row.value for name, row in rows.items()} == numbers_of(resolve(settings, SAMPLING))
+    sources = {"guidance": "expert value", "iterations": "settings", "noise_level": "teacher, Sampling",
+               "view_pool": "teacher, Sampling", "levels": "default", "elevation": "preset draft"}  # fmt: skip
+    assert {name: rows[name].source for name in sources} == sources
+    edit = JobSettings(kind="edit", target="blue brick", remove="red brick", size=0, strength=0.5)
+    by_name = {row.name: row.source for row in explained(edit, {})}
+    assert (by_name["anchor"], by_name["reference"], by_name["rate_grid"]) == ("strength 0.5", "edit, keep", "edit")
+    none = {row.name: row for row in explained(replace(edit, strength=0.0), {})}
+    assert (none["iterations"].value, none["iterations"].source) == (0, "strength 0")
+
+
+def test_the_names_of_the_methods() -> None:
+    def name(**changes: str) -> str:
+        settings = JobSettings(**{"prompt": "x", "target": "moss", "preset": "draft", **changes})
+        return method_of(resolve(settings, SAMPLING), settings.loss)
+
+    assert name() == "Sampling" and name(loss="sds") == "Distillation (SDS)"
+    assert name(preset="paper") == "Distillation (CSD)"
+    assert name(kind="edit", keep="pattern") == "Distillation (DDS)"
+    assert name(kind="edit", keep="pattern", loss="sds") == "Distillation (SDS)"
 
 
 @pytest.mark.parametrize(("prompt", "negative"), [
@@ -160,6 +235,6 @@ def test_every_field_of_a_recipe_is_within_the_experts_reach() -> None:
     ("explained", "plain paint, low quality"),
 ])  # fmt: skip
 def test_a_default_negative_never_argues_with_the_prompt(prompt: str, negative: str) -> None:
-    wishes = {"recipe": {"negative": "plain paint, low quality"}}
-    assert resolve(JobSettings(prompt=prompt), wishes).negative == negative
-    assert resolve(JobSettings(prompt=prompt, negative="Plain"), wishes).negative == "Plain"
+    wishes = {"recipe": {"guide": {"negative": "plain paint, low quality"}}}
+    assert resolve(JobSettings(prompt=prompt), wishes).guide.negative == negative
+    assert resolve(JobSettings(prompt=prompt, negative="Plain"), wishes).guide.negative == "Plain"

@@ -38,10 +38,10 @@ def addon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import bpy
 
     import csd_addon
-    from csd_addon.drive import object_job
+    from csd_addon.drive.warm_worker import FAKE_VARIABLE
 
     monkeypatch.setenv("CSD_TEXTURE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv(object_job.FAKE_VARIABLE, "fake")
+    monkeypatch.setenv(FAKE_VARIABLE, "fake")
     bpy.ops.wm.read_factory_settings(use_empty=True)
     csd_addon.register("csd_addon")
     yield

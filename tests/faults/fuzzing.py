@@ -32,7 +32,7 @@ from csd_addon.jobs.history import gradient_norms, list_runs
 from csd_addon.jobs.state import JobState, transition
 from csd_addon.protocol import ProtocolError, decode, encode
 from csd_addon.runtime.errors import TeacherMissing
-from csd_addon.runtime.teachers.catalogue import check_layout
+from csd_addon.runtime.teachers.diffusers_folder import check_layout
 from tests import shapes
 
 WORDS = (

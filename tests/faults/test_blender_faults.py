@@ -12,7 +12,7 @@ from pathlib import Path
 import bpy
 import pytest
 
-from csd_addon.drive import object_job
+from csd_addon.drive import warm_worker
 from csd_addon.jobs.folder import JobFolder
 from csd_addon.jobs.job import Job
 from csd_addon.scene.material import base_color_image
@@ -66,11 +66,11 @@ def test_a_broken_worker_leaves_the_file_alone(
     asset = Asset(tmp_path)
     with monkeypatch.context() as patch:
         broken = lambda python, cache: command(fault, phase, python=python, fake=False)  # noqa: E731
-        patch.setattr(object_job, "worker_command", broken)
+        patch.setattr(warm_worker, "worker_command", broken)
         with pytest.raises(RuntimeError, match=words) as caught:
             texture()
     asset.require_untouched(str(caught.value))
-    object_job.stop_worker()
+    warm_worker.shared_worker.stop()
     asset.require_texture()
 
 

@@ -17,7 +17,7 @@ from csd_addon.core.mesh import MeshData  # noqa: E402
 from csd_addon.jobs.folder import JobFolder, read_json  # noqa: E402
 from csd_addon.protocol import Cancelled, Progress, ProtocolError, decode  # noqa: E402
 from csd_addon.runtime.errors import TeacherMissing  # noqa: E402
-from csd_addon.runtime.teachers.catalogue import missing_network  # noqa: E402
+from csd_addon.runtime.teachers.diffusers_folder import missing_network  # noqa: E402
 from tests import shapes  # noqa: E402
 from tests.faults.fuzzing import TARGETS, fuzz  # noqa: E402
 

@@ -16,7 +16,7 @@ import pytest
 
 from csd_addon.runtime.environment.installer import Installer, Settings, fitting_wheel, unpack
 from csd_addon.runtime.environment.interpreter import probe
-from csd_addon.runtime.environment.venv import Plan
+from csd_addon.runtime.environment.planning import Plan
 from csd_addon.runtime.paths import Paths, bundled_wheels
 
 

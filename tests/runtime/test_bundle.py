@@ -87,6 +87,6 @@ def test_a_bundle_that_was_cut_short_is_not_taken(listed: Toy, tmp_path: Path, m
 
 
 def test_too_little_room_for_a_bundle(listed: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sizes.BUNDLE_GB, "cuda", 1e9)
+    monkeypatch.setitem(sizes.BUNDLE_REQUIRED_GB, "cuda", 1e9)
     with pytest.raises(RuntimeMissing, match="the bundle needs 1e.09 GB: make room"):
         write_bundle.write(replace(listed.plan, accelerator="cuda"), tmp_path / "out")

@@ -7,7 +7,8 @@ import pytest
 
 from csd_addon.runtime.errors import TeacherMissing
 from csd_addon.runtime.paths import Paths, bundled_teachers
-from csd_addon.runtime.teachers.catalogue import BUNDLED, SD15, SD15_CANNY, SD15_DEPTH, check_layout, find_teacher
+from csd_addon.runtime.teachers.catalogue import BUNDLED, SD15, SD15_CANNY, SD15_DEPTH, find_teacher
+from csd_addon.runtime.teachers.diffusers_folder import check_layout
 from csd_addon.runtime.teachers.single_file import read_shapes
 
 NETWORK = ("config.json", "diffusion_pytorch_model.safetensors")

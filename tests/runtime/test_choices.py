@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from csd_addon.runtime import choices
-from csd_addon.runtime.environment.user_python import named_python
+from csd_addon.runtime.environment.user_python import find_user_python
 from csd_addon.runtime.machine.doctor import examine
 from csd_addon.runtime.paths import Paths
 
@@ -40,9 +40,9 @@ def test_a_folder_that_is_not_absolute_is_ignored(tmp_path: Path) -> None:
 def test_a_variable_goes_before_the_chosen_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CSD_TEXTURE_HOME", str(tmp_path))
     choices.change(tmp_path, python="/chosen")
-    assert named_python() == Path("/chosen")
+    assert find_user_python() == Path("/chosen")
     monkeypatch.setenv("CSD_WORKER_PYTHON", "/from/variable")
-    assert named_python() == Path("/from/variable")
+    assert find_user_python() == Path("/from/variable")
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "\udcff"])

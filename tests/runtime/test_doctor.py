@@ -53,7 +53,7 @@ def test_a_ready_environment_is_found_ready(tmp_path: Path) -> None:
     assert not broken.ok and "was interrupted" in broken.sentence and "runtime repair" in broken.remedy
 
 
-def test_packages_that_drifted_are_named(tmp_path: Path) -> None:
+def test_packages_that_changed_are_named(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     directory = lay_runtime(paths)
     (packages,) = directory.glob("[Ll]ib*/**/site-packages")
@@ -61,10 +61,10 @@ def test_packages_that_drifted_are_named(tmp_path: Path) -> None:
     for name, version in pins.items():
         (packages / f"{name.replace('-', '_')}-{version}.dist-info").mkdir()
     found = installed.find(paths, "1")
-    assert found and doctor.drift(found) == []
+    assert found and doctor.changed_packages(found) == []
     (packages / f"numpy-{pins['numpy']}.dist-info").rename(packages / "numpy-1.0.dist-info")
     (packages / f"huggingface_hub-{pins['huggingface-hub']}.dist-info").rmdir()
-    assert sorted(doctor.drift(found)) == [
+    assert sorted(doctor.changed_packages(found)) == [
         f"huggingface_hub is missing instead of {pins['huggingface-hub']}", f"numpy is 1.0 instead of {pins['numpy']}",
     ]  # fmt: skip
 
@@ -84,7 +84,7 @@ def test_what_is_copied_names_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "grete")
     monkeypatch.setattr(doctor.getpass, "getuser", lambda: "grete")
     said = f"In {tmp_path}/grete/x y. Also D:\\work\\grete\\z, /data/grete. But not /data/gretel."
-    assert doctor.impersonal(said) == "In ~/x y. Also D:\\work\\USER\\z, /data/USER. But not /data/gretel."
+    assert doctor.anonymize(said) == "In ~/x y. Also D:\\work\\USER\\z, /data/USER. But not /data/gretel."
 
 
 def test_names_and_paths_that_a_disk_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

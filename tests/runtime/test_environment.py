@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime.environment import venv
-from csd_addon.runtime.environment.user_python import check_worker_python, named_python
+from csd_addon.runtime.environment import planning, venv
+from csd_addon.runtime.environment.user_python import check_worker_python, find_user_python
 from csd_addon.runtime.errors import RuntimeMissing
+from csd_addon.runtime.paths import Paths
 
 from .conftest import Toy, build_wheel, lay_packages, pin, toy_in
 
@@ -20,7 +21,7 @@ CHILD = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from csd_addon.runtime import environment
+from csd_addon.runtime.environment import venv
 from tests.runtime.conftest import toy_in
 
 def report(phase, detail, fraction):
@@ -124,12 +125,12 @@ def test_waiting_for_another_builder_ends(toy: Toy, tmp_path: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "check\n"
         with pytest.raises(RuntimeMissing, match="Another process is working on"):
-            venv.create(toy.plan, "1", patience=0.3)
+            venv.create(toy.plan, "1", timeout=0.3)
         with pytest.raises(RuntimeMissing, match="Another process is working on"):
             (toy.plan.directory).mkdir(parents=True, exist_ok=True)
             venv.remove(toy.plan)
         holder.kill()
-    assert answer(venv.create(toy.plan, "1", patience=5.0)) == "42"
+    assert answer(venv.create(toy.plan, "1", timeout=5.0)) == "42"
 
 
 def test_a_wheel_with_another_sum_is_refused_with_the_log(toy: Toy) -> None:
@@ -196,10 +197,10 @@ def test_a_base_with_spaces_and_other_scripts_works(tmp_path: Path, monkeypatch:
 
 
 def test_the_users_own_python_is_named_by_argument_or_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert named_python() is None
+    assert find_user_python() is None
     monkeypatch.setenv("CSD_WORKER_PYTHON", "/from/variable")
-    assert named_python() == Path("/from/variable")
-    assert named_python("/from/argument") == Path("/from/argument")
+    assert find_user_python() == Path("/from/variable")
+    assert find_user_python("/from/argument") == Path("/from/argument")
 
 
 def test_a_named_program_that_is_no_python_is_refused() -> None:
@@ -209,7 +210,7 @@ def test_a_named_program_that_is_no_python_is_refused() -> None:
 
 def test_the_workers_plan_fits_this_machine(tmp_path: Path) -> None:
     """Where this machine has a fitting Python (as any that runs the tests has), a plan names real files."""
-    plan = venv.plan_worker(venv.Paths(tmp_path))
+    plan = planning.plan_worker(Paths(tmp_path))
     assert plan.locks[0].is_file() and plan.name.startswith("worker-")
     assert plan.directory.parent == tmp_path / "env"
     assert venv.state(plan, "1") == "missing"
@@ -219,11 +220,11 @@ def test_the_workers_plan_fits_this_machine(tmp_path: Path) -> None:
 def test_no_fitting_python_lists_what_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeMissing, match="No Python here fits .*install Python 3.11 or 3.13") as caught:
-        venv.plan_worker(venv.Paths(tmp_path), interpreter=tmp_path / "python9")
+        planning.plan_worker(Paths(tmp_path), interpreter=tmp_path / "python9")
     assert "python9 does not run" in str(caught.value)
 
 
 def test_an_accelerator_that_no_registry_has_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(RuntimeMissing, match="The registry has no torch for 'mps' on .*: choose Automatic") as caught:
-        venv.plan_worker(venv.Paths(tmp_path), accelerator="mps")
+        planning.plan_worker(Paths(tmp_path), accelerator="mps")
     assert "install Python" not in str(caught.value)

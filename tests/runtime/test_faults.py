@@ -221,8 +221,8 @@ import os, sys
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from csd_addon.runtime import environment
-from csd_addon.runtime.installer import Installer, Settings
+from csd_addon.runtime.environment import venv
+from csd_addon.runtime.environment.installer import Installer, Settings
 from tests.runtime.conftest import toy_in
 
 toy = toy_in(Path({base!r}))
@@ -286,5 +286,5 @@ SAID = {
 
 @pytest.mark.parametrize("said", SAID, ids=range(len(SAID)))
 def test_what_the_installers_say_becomes_one_sentence(said: str) -> None:
-    sentence = installer_errors.sentence(said.splitlines(keepends=True), 2)
+    sentence = installer_errors.explain(said.splitlines(keepends=True), 2)
     assert sentence.startswith(SAID[said]) and re.fullmatch(r"[^\n]*\.", sentence)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from csd_addon.runtime import folders
 from csd_addon.runtime.environment import installed, lockfile, venv
 from csd_addon.runtime.environment.compute import Device
 from csd_addon.runtime.environment.user_python import WORKER_MODULES
 from csd_addon.runtime.errors import RuntimeMissing
-from csd_addon.runtime.file_lock import exclusive
+from csd_addon.runtime.file_lock import locked
 from csd_addon.runtime.paths import Paths
 
 from .conftest import lay_packages
+from .test_file_lock import waiter
 
 LOCK = lockfile.LOCKS / "worker-linux-x64-cpu-py311.txt"
 
@@ -108,13 +112,30 @@ def test_removing_leaves_what_is_the_artists(paths: Paths) -> None:
 
 
 def test_one_that_is_being_installed_is_not_removed(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installed, "PATIENCE", 0.3)
+    monkeypatch.setattr(installed, "LOCK_TIMEOUT", 0.3)
     directory = lay(paths)
     next(directory.rglob("torch.py")).unlink()
-    with exclusive(directory.with_suffix(".lock"), patience=0):
+    with locked(directory.with_suffix(".lock"), timeout=0):
         found = installed.find(paths, "1")
         assert found and found.state == "busy"
         with pytest.raises(RuntimeMissing, match="Another process is working on"):
             installed.remove_all(paths)
     found = installed.find(paths, "1")
     assert found and found.state == "broken"
+
+
+def test_who_waits_while_one_is_removed_holds_the_only_lock(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = lay(paths).with_suffix(".lock")
+    with ExitStack() as stack:
+        waiting: list[threading.Event] = []
+        size = folders.size
+
+        def size_while_another_waits(folder: Path) -> int:
+            waiting.append(stack.enter_context(waiter(lock)))
+            return size(folder)
+
+        monkeypatch.setattr(folders, "size", size_while_another_waits)
+        installed.remove_all(paths)
+        assert waiting[0].wait(30)
+        with pytest.raises(RuntimeMissing), locked(lock, timeout=0):
+            pass

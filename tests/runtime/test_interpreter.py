@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime.environment.interpreter import clean_environment, on_this_machine, probe, usable
+from csd_addon.runtime.environment.interpreter import candidate_pythons, clean_environment, find_interpreters, probe
 from csd_addon.runtime.errors import RuntimeMissing
 
 
@@ -85,7 +85,7 @@ def test_pyenvs_versions_are_found_though_its_shims_refuse(
     real = tmp_path / "versions" / "3.13.5" / "bin" / "python3.13"
     script(real, f'exec "{sys.executable}" "$@"')
     monkeypatch.setenv("PATH", f"{shims}{os.pathsep}/bin{os.pathsep}/usr/bin")
-    assert [path for path in on_this_machine() if path.parent.parent == real.parent.parent] == [real]
-    answered, refused = usable(real)
+    assert [path for path in candidate_pythons() if path.parent.parent == real.parent.parent] == [real]
+    answered, refused = find_interpreters(real)
     assert answered[0].executable == real
     assert any("command not found" in sentence for sentence in refused)

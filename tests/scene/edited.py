@@ -8,13 +8,13 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from csd_addon.scene.pieces import to_the_end
-from csd_addon.scene.write_image import load_written, writing_edited
+from csd_addon.scene.pieces import run_to_end
+from csd_addon.scene.write_image import load_written, write_edited_in_pieces
 
 
 def edited_image(
     source: bpy.types.Image | None, pixels: Mapping[int, np.ndarray], name: str, path: Path, *, pack: bool,
     depth: int = 0,
 ) -> bpy.types.Image:  # fmt: skip
-    """As ``writing_edited`` and ``load_written`` say."""
-    return load_written(to_the_end(writing_edited(lambda: source, pixels, path, depth=depth)), name, pack=pack)
+    """As ``write_edited_in_pieces`` and ``load_written`` say."""
+    return load_written(run_to_end(write_edited_in_pieces(lambda: source, pixels, path, depth=depth)), name, pack=pack)

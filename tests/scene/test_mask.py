@@ -8,15 +8,20 @@ import bpy
 import numpy as np
 import pytest
 
-from csd_addon.scene.mask import painted_masks, read_corner_mask
-from csd_addon.scene.pieces import to_the_end
-from csd_addon.scene.read_mesh import read_material_index, read_mesh
+from csd_addon.scene.mask import corner_mask, painted_masks, vertex_group
+from csd_addon.scene.pieces import run_to_end
+from csd_addon.scene.read_mesh import read_mesh, read_snapshot
 from tests.scene.objects import cube, fingerprint, image_of, principled, square
+
+
+def read_corner_mask(obj: bpy.types.Object, mask: str) -> np.ndarray:
+    """The weights of the corners of ``obj`` as it is now."""
+    return corner_mask(obj, mask, read_snapshot(obj, vertex_group(obj, mask)))
 
 
 def painted_mask(obj: bpy.types.Object, mask: str) -> np.ndarray:
     """The painted mask for a single image."""
-    (weights,) = to_the_end(painted_masks(obj, mask, [0])).values()
+    (weights,) = run_to_end(painted_masks(obj, mask, [0])).values()
     return weights
 
 
@@ -95,7 +100,7 @@ def test_the_faces_of_a_material() -> None:
     for index, polygon in enumerate(obj.data.polygons):
         polygon.material_index = index % 3
     obj.data.polygons[5].material_index = 9
-    triangles = read_material_index(obj)
+    triangles = read_snapshot(obj).material
     assert triangles.dtype == np.int32 and triangles.tolist() == [0, 0, 1, 1, 2, 2, 0, 0, 1, 1, 2, 2]
     weights = read_corner_mask(obj, "material:Red")
     assert weights[:, 0].tolist() == [float(i != 1) for i in triangles] and (weights == weights[:, :1]).all()

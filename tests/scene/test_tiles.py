@@ -12,8 +12,9 @@ from csd_addon.core.settings import JobSettings
 from csd_addon.scene.base_color import find_base_color, read_pixels
 from csd_addon.scene.load_image import load_image
 from csd_addon.scene.mask import painted_masks
-from csd_addon.scene.original import find_original, read_source
-from csd_addon.scene.pieces import to_the_end
+from csd_addon.scene.original import find_original, read_source, tile_notes
+from csd_addon.scene.pieces import run_to_end
+from csd_addon.scene.read_mesh import read_snapshot
 from csd_addon.scene.tiles import pictures
 from tests.scene.edited import edited_image
 from tests.scene.objects import image_of
@@ -171,7 +172,7 @@ def test_the_source_of_an_edit_holds_the_tiles_that_its_faces_show(tmp_path: Pat
     assert find_base_color(obj).image.source == "TILED"
     original = find_original(obj, EDIT)
     assert (original.slots, original.uv_map, original.notes) == ((0,), "UVMap", ())
-    source = read_source(obj, original, EDIT)
+    source = read_source(obj, original, EDIT, read_snapshot(obj))
     assert source.number.tolist() == [n for n in SHAPES for _ in range(4)]
     assert {n: tile.pixels.shape[:2] for n, tile in source.tiles.items()} == SHAPES
     assert all(np.abs(tile.pixels - numbers_of(n) / 255).max() < 1e-6 for n, tile in source.tiles.items())
@@ -185,10 +186,10 @@ def test_tiles_that_no_face_shows_are_not_read_and_may_be_missing(tmp_path: Path
     obj = tiled_cube(image)
     (tmp_path / "wall.1011.png").unlink()
     with pytest.raises(ValueError, match=r"Tile 1011 of the image .* has no pixels: .*wall.1011.png is missing"):
-        read_source(obj, find_original(obj, EDIT), EDIT)
+        read_source(obj, find_original(obj, EDIT), EDIT, read_snapshot(obj))
     for loop in [loop for polygon in obj.data.polygons[4:] for loop in polygon.loop_indices]:
         obj.data.uv_layers[0].uv[loop].vector.y -= 1
-    source = read_source(obj, find_original(obj, EDIT), EDIT)
+    source = read_source(obj, find_original(obj, EDIT), EDIT, read_snapshot(obj))
     assert list(source.tiles) == [1001, 1002]
     assert len(bpy.data.images) == 1, "nothing stays of a refusal either"
 
@@ -197,18 +198,18 @@ def test_faces_off_all_tiles_show_nothing(tmp_path: Path) -> None:
     image = tiled_image(tile_files(tmp_path))
     obj = tiled_cube(image)
     image.tiles.remove(image.tiles.get(1002))
-    source = read_source(obj, find_original(obj, EDIT), EDIT)
+    source = read_source(obj, find_original(obj, EDIT), EDIT, read_snapshot(obj))
     assert source.number.tolist() == [1001] * 4 + [-1] * 4 + [1011] * 4
     for loop in obj.data.uv_layers[0].uv:
         loop.vector.x -= 5
     with pytest.raises(ValueError, match="No face of 'Wall' lies on a tile of the image 'wall.1001.png'"):
-        read_source(obj, find_original(obj, EDIT), EDIT)
+        read_source(obj, find_original(obj, EDIT), EDIT, read_snapshot(obj))
 
 
 def test_faces_across_the_edge_of_a_tile_are_told(tmp_path: Path) -> None:
     obj = tiled_cube(tiled_image(tile_files(tmp_path)))
     obj.data.uv_layers[0].uv[obj.data.polygons[1].loop_indices[1]].vector.x = 1.2
-    (note,) = find_original(obj, EDIT).notes
+    (note,) = tile_notes(obj, find_original(obj, EDIT), read_snapshot(obj))
     assert "1 triangles of 'Wall' reach over the edge of a UDIM tile" in note or "2 triangles" in note
 
 
@@ -216,11 +217,11 @@ def test_painted_masks_for_every_tile(tmp_path: Path) -> None:
     image = tiled_image(tile_files(tmp_path))
     obj = tiled_cube(image)
     image_of(np.ones((2, 3, 3), np.float32) * [[[1], [0], [0.5]]], "One")
-    one = to_the_end(painted_masks(obj, "image:One", [1001, 1011]))
+    one = run_to_end(painted_masks(obj, "image:One", [1001, 1011]))
     assert list(one) == [1001, 1011] and all(np.allclose(w, [[1, 0, 0.5]] * 2, atol=0.01) for w in one.values())
-    many = to_the_end(painted_masks(obj, "image:wall.1001.png", [1001, 1011, 1012]))
+    many = run_to_end(painted_masks(obj, "image:wall.1001.png", [1001, 1011, 1012]))
     assert {n: w.shape for n, w in many.items()} == {1001: (16, 16), 1011: (8, 20), 1012: (1, 1)}
     expected = (numbers_of(1011)[..., :3] / 255) @ [0.2126, 0.7152, 0.0722]
     assert np.allclose(many[1011], expected, atol=1e-6) and many[1012] == 0, "a tile that is not there is black"
     with pytest.raises(ValueError, match="The mask image 'wall.1001.png' is black"):
-        to_the_end(painted_masks(obj, "image:wall.1001.png", [1012]))
+        run_to_end(painted_masks(obj, "image:wall.1001.png", [1012]))

@@ -8,7 +8,7 @@ import bpy
 import pytest
 
 import csd_addon
-from csd_addon.drive import object_job
+from csd_addon.drive.warm_worker import FAKE_VARIABLE
 
 NAME = "csd_addon"
 
@@ -17,7 +17,7 @@ NAME = "csd_addon"
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The program's base folder; the worker is the fake one."""
     monkeypatch.setenv("CSD_TEXTURE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv(object_job.FAKE_VARIABLE, "fake")
+    monkeypatch.setenv(FAKE_VARIABLE, "fake")
     return tmp_path / "home"
 
 

@@ -6,7 +6,7 @@ import bpy
 import pytest
 
 from csd_addon.core.settings import JobSettings
-from csd_addon.drive.choose_teacher import settled, teacher_of
+from csd_addon.drive.choose_teacher import teacher_of, with_chosen_teacher
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_an_edit_that_keeps_the_pattern_has_the_teacher_that_knows_most_words(
     words: str, name: str, addon: None
 ) -> None:
     # The other mode's words do not count.
-    assert settled(JobSettings(kind="edit", target=words, prompt="lava", keep="pattern")).teacher == name
+    assert with_chosen_teacher(JobSettings(kind="edit", target=words, prompt="lava", keep="pattern")).teacher == name
     scene = bpy.context.scene.csd
     scene.mode, scene.prompt, scene.target, scene.keep = "EDIT", "lava", words, "pattern"
     assert teacher_of(scene) == name
@@ -28,7 +28,7 @@ def test_an_edit_that_keeps_the_pattern_has_the_teacher_that_knows_most_words(
 def test_an_edit_that_replaces_the_pattern_has_the_teacher_of_new_textures(addon: None) -> None:
     # A word of both prompts that is no colour keeps the pattern.
     for remove, name in (("red brick", "mini"), ("brown wood", "broad")):
-        assert settled(JobSettings(kind="edit", target="blue brick", remove=remove)).teacher == name
+        assert with_chosen_teacher(JobSettings(kind="edit", target="blue brick", remove=remove)).teacher == name
         scene = bpy.context.scene.csd
         scene.mode, scene.target, scene.remove = "EDIT", "blue brick", remove
         assert teacher_of(scene) == name
@@ -36,12 +36,12 @@ def test_an_edit_that_replaces_the_pattern_has_the_teacher_of_new_textures(addon
 
 @pytest.mark.parametrize("words", ["red brick", "leopard print", "zeppelin", "mahogany", ""])
 def test_a_new_texture_has_broad_which_knows_all_of_minis_words(words: str, addon: None) -> None:
-    assert settled(JobSettings(prompt=words, target="red brick")).teacher == "broad"
+    assert with_chosen_teacher(JobSettings(prompt=words, target="red brick")).teacher == "broad"
     scene = bpy.context.scene.csd
     scene.mode, scene.prompt, scene.target = "TEXTURE", words, "red brick"
     assert teacher_of(scene) == "broad"
 
 
 def test_a_teacher_that_was_named_stays() -> None:
-    assert settled(JobSettings(prompt="lava", teacher="mini")).teacher == "mini"
-    assert settled(JobSettings(prompt="lava", teacher="/x")).teacher == "/x"
+    assert with_chosen_teacher(JobSettings(prompt="lava", teacher="mini")).teacher == "mini"
+    assert with_chosen_teacher(JobSettings(prompt="lava", teacher="/x")).teacher == "/x"

@@ -9,7 +9,8 @@ import pytest
 
 from csd_addon.jobs.comparison import PICTURES
 from csd_addon.scene.lookup import ObjectKey
-from csd_addon.ui import comparisons, diagnosis, obstacles, past_runs, progress, session
+from csd_addon.ui import comparisons, diagnosis, obstacles, past_runs, progress
+from csd_addon.ui.session import Item, session
 from tests.scene.objects import cube
 from tests.ui.test_obstacles import Layout
 from tests.ui.test_session import ended, own, pump, state
@@ -27,7 +28,7 @@ def begin(obj: bpy.types.Object, **values: object) -> None:
         class properties:  # noqa: N801 - as Blender names it
             is_property_set = staticmethod(lambda name: False)
 
-    session.start([session.Item(ObjectKey.of(obj), diagnosis.settings_of(scene, Unset))])
+    session.start([Item(ObjectKey.of(obj), diagnosis.settings_of(scene, Unset))])
 
 
 def test_a_script_gets_the_figures_and_the_object_stays_as_it_is(home: Path) -> None:
@@ -40,7 +41,7 @@ def test_a_script_gets_the_figures_and_the_object_stays_as_it_is(home: Path) -> 
     assert newest.words == "red brick" and newest.folder.path.parent == home / "diagnoses"
     assert [verdict.shows for verdict in newest.verdicts] == [True, True, True]
     assert newest.pictures.keys() == PICTURES.keys()
-    assert diagnosis.said(newest.verdicts[2]) == "Shows: The classifier score alone suffices"
+    assert diagnosis.verdict_text(newest.verdicts[2]) == "Shows: The classifier score alone suffices"
     past_runs.refresh()
     assert past_runs.entries() == (), "the history is of textures"
 
@@ -59,9 +60,9 @@ def test_the_window_shows_each_run_and_its_end() -> None:
     told, steps = [], []
 
     def look() -> bool:
-        if running := session.running():
-            told.append(progress.progress_text(running[1].state))
-            steps.append(running[1].state.iteration)
+        if session.job:
+            told.append(progress.progress_text(session.job.state))
+            steps.append(session.job.state.iteration)
         return ended()
 
     pump(look)
@@ -69,7 +70,7 @@ def test_the_window_shows_each_run_and_its_end() -> None:
     print(runs)
     assert runs[0].startswith("Run 1 of 7") and any(text.startswith("Run 7 of 7, ") for text in runs)
     assert steps == sorted(steps) and steps[-1] > 60, "one bar for all runs"
-    (item,) = session.items()
+    (item,) = session.items
     assert (item.status, item.sentence) == ("done", "The comparison is finished: look below, under Diagnostics.")
     assert state(obj) == before and comparisons.newest() is None
     comparisons.wake()
@@ -84,22 +85,22 @@ def test_cancel_leaves_nothing_to_show() -> None:
     obj = own()
     before = state(obj)
     begin(obj, diagnosis_steps=10_000)
-    pump(lambda: session.running()[1].state.iteration > 0)
+    pump(lambda: session.job.state.iteration > 0)
     with pytest.raises(RuntimeError, match="already growing"):
         bpy.ops.csd.diagnose("EXEC_DEFAULT")
     session.cancel()
     pump(ended)
-    (item,) = session.items()
+    (item,) = session.items
     assert item.status == "cancelled" and "only of use when it is complete" in item.sentence
     comparisons.refresh()
-    assert comparisons.newest() is None and state(obj) == before and not session.can_resume()
+    assert comparisons.newest() is None and state(obj) == before and not session.can_resume
 
 
 def test_a_lost_worker_is_told() -> None:
     cube()
     begin(bpy.context.object, prompt="crash")
     pump(ended)
-    (item,) = session.items()
+    (item,) = session.items
     assert item.status == "failed" and "exit code 11" in item.sentence
     with pytest.raises(RuntimeError, match="exit code 11"):
         bpy.ops.csd.diagnose("EXEC_DEFAULT", iterations=10)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from csd_addon.core.source import EditSource
-from csd_addon.drive import object_job
+from csd_addon.drive import apply_result, object_job
 from csd_addon.jobs.folder import JobFolder, new_folder, read_json
 from csd_addon.scene.base_color import read_pixels
 from csd_addon.scene.material import base_color_image, job_of
@@ -352,7 +352,7 @@ def test_an_object_deleted_while_it_is_edited_is_a_sentence(obj: bpy.types.Objec
     task, result = started(obj, home)
     bpy.data.objects.remove(obj)
     with pytest.raises(ValueError, match="The object 'Wall' is gone; its texture is kept in") as caught:
-        object_job.finish(task, result, place=None)
+        apply_result.finish(task, result, place=None)
     assert str(result) in str(caught.value) and result.is_file() and len(bpy.data.images) == 1
 
 
@@ -360,7 +360,7 @@ def test_an_image_removed_while_it_is_edited_is_a_sentence(obj: bpy.types.Object
     task, result = started(obj, home)
     bpy.data.images.remove(source())
     with pytest.raises(ValueError, match="The image 'bricks.png', from which the edit started, is gone"):
-        object_job.finish(task, result, place=None)
+        apply_result.finish(task, result, place=None)
     assert result.is_file() and len(bpy.data.images) == 0
 
 
@@ -373,7 +373,7 @@ def test_a_slot_removed_while_it_is_edited_is_a_sentence(obj: bpy.types.Object, 
         obj.data.materials.pop()
     counts = datablocks()
     with pytest.raises(ValueError, match="'Wall' has no material slots"):
-        object_job.finish(task, result, place=None)
+        apply_result.finish(task, result, place=None)
     assert shown(obj) == source() and datablocks() == counts
 
 

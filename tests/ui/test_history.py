@@ -14,11 +14,13 @@ import pytest
 import csd_addon
 from csd_addon.core.settings import JobSettings
 from csd_addon.drive import object_job
+from csd_addon.drive.apply_kept import entry_settings
 from csd_addon.jobs.folder import new_folder, read_json
 from csd_addon.jobs.history import Entry
 from csd_addon.scene.material import base_color_image
 from csd_addon.scene.tiles import pictures
-from csd_addon.ui import guidance, history, past_runs, properties, session
+from csd_addon.ui import guidance, history, past_runs, properties
+from csd_addon.ui.session import session
 from tests.scene.objects import cube, datablocks, fingerprint, rigged_cube
 from tests.scene.tiled import tile_files, tiled_cube, tiled_image
 from tests.ui.conftest import NAME
@@ -98,12 +100,18 @@ def test_recall_brings_the_mode_and_own_values_back() -> None:
     scene.mode, scene.guidance.own_guidance, scene.guidance.own_views = "TEXTURE", False, False
     scene.guidance.w1 = 1.0
     assert bpy.ops.csd.recall_settings(run=name) == {"FINISHED"}
-    assert scene.mode == "EDIT" and guidance.expert(scene.guidance) == kept and scene.guidance.w1 == 2.5
+    assert scene.mode == "EDIT" and expert("edit") == kept and scene.guidance.w1 == 2.5
     first = past_runs.entries()[-1].folder.path.name
     assert bpy.ops.csd.recall_settings(run=first) == {"FINISHED"}
-    assert scene.mode == "TEXTURE" and guidance.expert(scene.guidance) == {}
+    assert scene.mode == "TEXTURE" and expert("texture") == {}
     assert guidance.recall(scene.guidance, {"w2": 0.5, "t_min": [0.0, 0.1, 0.2, 1.0], "levels": 8}) == {"levels"}
-    assert tuple(scene.guidance.w2) == (0.5, 0.5) and scene.guidance.t_min == pytest.approx(0.2)
+    assert tuple(scene.guidance.w2) == (0.5, 0.5) and tuple(scene.guidance.t_min) == pytest.approx((0.1, 0.2))
+    scene.method = "distill"
+    assert (expert("texture")["w2"], expert("texture")["t_min"]) == (0.5, [0.0, 0.1, 0.2, 1.0]), "as they were"
+
+
+def expert(kind: str) -> dict:
+    return dict(properties.read_settings(bpy.context.scene, kind).expert)
 
 
 def test_recalling_an_edit_leaves_the_size_of_new_textures_alone() -> None:
@@ -327,10 +335,10 @@ def test_the_list_is_read_when_a_panel_asks_and_after_each_job(home: Path) -> No
     bpy.app.timers.unregister(past_runs._work)
     past_runs.wake()
     assert not bpy.app.timers.is_registered(past_runs._work), "nothing has happened"
-    session._last = object()
+    session.last_state = object()
     past_runs.wake()
     assert bpy.app.timers.is_registered(past_runs._work)
-    session._last = None
+    session.last_state = None
 
 
 def test_ages_and_sizes_are_words() -> None:
@@ -343,4 +351,4 @@ def test_ages_and_sizes_are_words() -> None:
 def test_the_settings_of_every_run_are_whole() -> None:
     cube()
     texture()
-    assert isinstance(history.settings_of(past_runs.entries()[0]), JobSettings)
+    assert isinstance(entry_settings(past_runs.entries()[0]), JobSettings)

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from csd_addon.core.settings import JobSettings
-from csd_addon.drive import object_job
+from csd_addon.drive import apply_result, object_job
 from csd_addon.drive.apply_result import file_names
 from csd_addon.jobs.folder import JobFolder, new_folder, read_json, write_json
 from csd_addon.scene.material import base_color_image
 from csd_addon.scene.preview import hide_previews
-from csd_addon.ui import past_runs, session
+from csd_addon.ui import past_runs
+from csd_addon.ui.session import session
 from tests.scene.objects import base_color_source, cube, datablocks, fingerprint, node_tree, principled
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -128,13 +129,13 @@ def test_the_preview_shows_each_material_its_own_and_leaves_no_trace(home: Path)
     settings = JobSettings(prompt="red brick", size=64, iterations=4, images="material")
     task = object_job.prepare(obj, settings, new_folder(home / "jobs"))
     first = task.folder.preview / "basecolor.png"
-    assert not object_job.show(task, first), "there is none yet"
+    assert not apply_result.show(task, first), "there is none yet"
     job = object_job.run_blocking(task)
-    assert Path(job.state.preview) == first and object_job.show(task, first)
+    assert Path(job.state.preview) == first and apply_result.show(task, first)
     images = [base_color_source(obj.material_slots[k].material).image for k in (0, 1, 2, 4)]
     assert images[0] == images[3] and len({blue(image) for image in images}) == 3 == len(bpy.data.images)
     (task.folder.preview / "basecolor_2.png").write_bytes((task.folder.result / "basecolor_2.png").read_bytes())
-    assert object_job.show(task, first)
+    assert apply_result.show(task, first)
     assert blue(images[2]) == expected(20_000) and blue(images[0]) != expected(0)
     hide_previews()
     assert fingerprint(obj) == before and datablocks() == counts
@@ -214,11 +215,11 @@ def test_slots_that_change_while_it_grows_are_a_sentence(change: str, home: Path
         obj.data.materials.pop(index=4)
     else:
         obj.material_slots[1].material = obj.material_slots[0].material
-    object_job.show(task, task.folder.preview / "basecolor.png")
+    apply_result.show(task, task.folder.preview / "basecolor.png")
     hide_previews()
     before, counts = fingerprint(obj), datablocks()
     with pytest.raises(ValueError, match="material slots of 'Crate' have changed meanwhile"):
-        object_job.finish(task, task.folder.basecolor, place=None)
+        apply_result.finish(task, task.folder.basecolor, place=None)
     assert fingerprint(obj) == before and datablocks() == counts
 
 
@@ -230,7 +231,7 @@ def test_a_result_of_which_an_image_is_gone_changes_nothing(home: Path) -> None:
     (task.folder.result / "basecolor_2.png").unlink()
     before, counts = fingerprint(obj), datablocks()
     with pytest.raises(ValueError, match=r"basecolor_2\.png can't be loaded"):
-        object_job.finish(task, task.folder.basecolor, place=None)
+        apply_result.finish(task, task.folder.basecolor, place=None)
     assert fingerprint(obj) == before and datablocks() == counts
 
 

@@ -14,8 +14,8 @@ from csd_addon.scene import write_image
 from csd_addon.scene.base_color import read_pixels
 from csd_addon.scene.lookup import ObjectKey
 from csd_addon.scene.material import base_color_image
-from csd_addon.ui import session
 from csd_addon.ui.properties import read_settings
+from csd_addon.ui.session import Item, session
 from tests.scene.objects import (
     cube,
     datablocks,
@@ -52,7 +52,7 @@ def begin(obj: bpy.types.Object, place: object = None, **values: object) -> None
     for name, value in given.items():
         setattr(bpy.context.scene.csd, name, value)
     settings = read_settings(bpy.context.scene, "edit")
-    session.start([session.Item(ObjectKey.of(obj), settings, place)])
+    session.start([Item(ObjectKey.of(obj), settings, place)])
 
 
 def folders(home: Path) -> list[Path]:
@@ -60,7 +60,7 @@ def folders(home: Path) -> list[Path]:
 
 
 def finishing() -> bool:
-    return session._finishing is not None
+    return session.is_finishing
 
 
 @pytest.fixture
@@ -74,10 +74,10 @@ def test_the_click_reads_no_pixels_and_the_result_is_that_of_one_call(obj: bpy.t
     before, (pixels, _) = fingerprint(obj), read_pixels(bpy.data.images["drawn"])
     begin(obj)
     (folder,) = folders(home)
-    assert session.running()[1].is_preparing and not (folder / "source.npz").exists()
+    assert session.job.is_preparing and not (folder / "source.npz").exists()
     assert read_json(folder / "job.json")["object"] == "Wall", "the history finds whose run it is"
     pump(ended)
-    assert session.items()[0].status == "done" and fingerprint(obj) == before
+    assert session.items[0].status == "done" and fingerprint(obj) == before
     edited = read_pixels(base_color_image(obj))[0]
     assert np.array_equal(np.rint(edited * 255)[..., :3], 255 - np.rint(pixels * 255)[..., :3])
     assert np.array_equal(read_pixels(bpy.data.images["drawn"])[0], pixels) and bpy.data.images["drawn"].is_dirty
@@ -88,10 +88,10 @@ def test_cancel_before_the_worker_begins_leaves_nothing(obj: bpy.types.Object, h
     for ticks in (0, 1):
         begin(obj)
         for _ in range(ticks):
-            session._tick()
+            session.tick()
         session.cancel()
         pump(ended)
-        assert folders(home) == [] and session.items()[0].sentence == "Cancelled before it began."
+        assert folders(home) == [] and session.items[0].sentence == "Cancelled before it began."
     assert node_tree(obj.active_material) == tree and datablocks() == counts
 
 
@@ -100,7 +100,7 @@ def test_a_black_mask_is_a_sentence_and_leaves_nothing(obj: bpy.types.Object, ho
     tree, counts = node_tree(obj.active_material), datablocks()
     begin(obj, mask="image:Black")
     pump(ended)
-    (item,) = session.items()
+    (item,) = session.items
     assert item.status == "failed" and "The mask image 'Black' is black" in item.sentence
     assert folders(home) == [] and node_tree(obj.active_material) == tree and datablocks() == counts
 
@@ -109,7 +109,7 @@ def test_an_image_that_goes_between_two_ticks_is_a_sentence(obj: bpy.types.Objec
     begin(obj)
     bpy.data.images.remove(bpy.data.images["drawn"])
     pump(ended)
-    assert "The image 'drawn', from which the edit started, is gone" in session.items()[0].sentence
+    assert "The image 'drawn', from which the edit started, is gone" in session.items[0].sentence
     assert folders(home) == []
 
 
@@ -117,12 +117,12 @@ def test_an_image_that_goes_between_two_ticks_is_a_sentence(obj: bpy.types.Objec
 def test_nothing_changes_before_the_last_piece_and_the_preview_stays(obj: bpy.types.Object) -> None:
     begin(obj, iterations=100_000)
     pump(shown)
-    session.running()[1].stop_and_keep()
+    session.job.stop_and_keep()
     pump(finishing)
     counts, ticks = datablocks(), 0
     while finishing():
         assert shown() and datablocks() == counts
-        session._tick()
+        session.tick()
         ticks += 1
     print(f"the result took {ticks} ticks")
     assert ticks > 2 and ended() and not shown() and base_color_image(obj).name == "Wall_edited"
@@ -145,5 +145,5 @@ def test_the_object_goes_while_the_result_is_written(obj: bpy.types.Object) -> N
     pump(finishing)
     bpy.data.objects.remove(obj)
     pump(ended)
-    assert "The object 'Wall' is gone; its texture is kept in" in session.items()[0].sentence
+    assert "The object 'Wall' is gone; its texture is kept in" in session.items[0].sentence
     assert {image.name for image in bpy.data.images} == {"drawn"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +10,8 @@ import numpy as np
 import pytest
 
 import csd_addon
-from csd_addon.drive import object_job
+from csd_addon.core.teacher_folder import read_preferences
+from csd_addon.drive.warm_worker import FAKE_VARIABLE
 from csd_addon.scene.material import apply_texture
 from csd_addon.ui import obstacles, operators, progress
 from csd_addon.ui.properties import mask_kind, read_settings
@@ -97,7 +97,7 @@ def test_a_linked_object_offers_to_make_it_local(tmp_path) -> None:
 
 def test_no_runtime_offers_its_installation_or_the_preferences(monkeypatch: pytest.MonkeyPatch) -> None:
     cube()
-    monkeypatch.delenv(object_job.FAKE_VARIABLE)
+    monkeypatch.delenv(FAKE_VARIABLE)
     monkeypatch.delenv("CSD_WORKER_PYTHON", raising=False)
     system, override = bpy.context.preferences.system, bpy.app.online_access_override
     if override:
@@ -204,9 +204,9 @@ def test_the_selected_meshes_are_chosen_and_the_active_one_is_first() -> None:
     for name in names:
         bpy.data.objects[name].select_set(True)
     bpy.context.view_layer.objects.active = bpy.data.objects["B"]
-    assert [obj.name for obj in operators.chosen(bpy.context)] == ["B", "A", "C"]
+    assert [obj.name for obj in operators.selected_meshes(bpy.context)] == ["B", "A", "C"]
     bpy.data.objects["B"].select_set(False)
-    assert [obj.name for obj in operators.chosen(bpy.context)] == ["B"]
+    assert [obj.name for obj in operators.selected_meshes(bpy.context)] == ["B"]
 
 
 @pytest.mark.parametrize(
@@ -236,23 +236,28 @@ def test_own_values_begin_with_what_would_be_used_and_reach_the_job() -> None:
     assert read_settings(scene, "texture").expert == {}
     scene.csd.guidance.own_guidance = scene.csd.guidance.own_views = True
     expert = read_settings(scene, "texture").validate().expert
-    wishes = json.loads((Path(csd_addon.__file__).parent / "teachers" / "broad" / "csd.json").read_text())
-    preferred = wishes["recipe"] | wishes["presets"][read_settings(scene, "texture").preset]
-    print(expert, preferred["kappa"])
-    assert expert["t_max"] == pytest.approx(preferred["t_max"])
-    assert expert["kappa"] == pytest.approx([0.0, *preferred["kappa"][1:3], 1.0])
+    wishes = read_preferences(Path(csd_addon.__file__).parent / "teachers" / "broad")["methods"]
+    assert expert["noise_level"] == wishes["sample"]["sample"]["noise_level"] and expert["guidance"] == 5
     assert expert["elevation"] == [-45, 80] and expert["view_words"] is False
-    scene.csd.guidance.w2 = (0.7, 0.1)
-    assert read_settings(scene, "texture").expert["w2"] == pytest.approx([0.0, 0.7, 0.1, 1.0])
+    scene.csd.guidance.negative_weight = (0.7, 0.1)
+    assert read_settings(scene, "texture").expert["negative_weight"] == pytest.approx([0.0, 0.7, 0.1, 1.0])
+    scene.csd.method = "distill"
+    assert read_settings(scene, "texture").expert["t_max"] == wishes["distill"]["distill"]["t_max"]
 
 
 @pytest.mark.parametrize(("remove", "way"), [("red brick", "keep"), ("brown wood", "replace")])
 def test_own_values_of_an_edit_begin_with_those_of_its_words(remove: str, way: str) -> None:
-    wishes = json.loads((Path(csd_addon.__file__).parent / "teachers" / "mini" / "csd.json").read_text())["edit"]
+    wishes = read_preferences(Path(csd_addon.__file__).parent / "teachers" / "mini")
     scene = bpy.context.scene
     scene.csd.mode, scene.csd.target, scene.csd.remove = "EDIT", "blue brick", remove
     scene.csd.guidance.own_guidance = True
-    assert read_settings(scene, "edit").expert["kappa"] == pytest.approx([0.0, *wishes[way]["kappa"][1:3], 1.0])
+    expert = read_settings(scene, "edit").expert
+    if way == "keep":
+        kappa = wishes["edit"]["keep"]["distill"]["kappa"]
+        assert expert["kappa"] == [0.0, kappa, kappa, 0.0] and "guidance" not in expert
+    else:
+        # The removed words do not push where the source is painted over.
+        assert expert["negative_weight"] == [0.0, 0.0, 0.0, 0.0] and "kappa" not in expert
 
 
 def test_new_seed_rolls_the_dice() -> None:

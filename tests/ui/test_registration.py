@@ -12,9 +12,10 @@ import pytest
 import csd_addon
 from csd_addon.core.recipe import PRESETS
 from csd_addon.core.settings import DEVICES, ITERATION_RANGE, KEEPS, LOSSES, SIZE_RANGE, STRENGTH_RANGE, JobSettings
-from csd_addon.drive import object_job
+from csd_addon.drive.warm_worker import shared_worker
 from csd_addon.runtime import choices
-from csd_addon.ui import preferences, progress, properties, session
+from csd_addon.ui import preferences, progress, properties
+from csd_addon.ui.session import HANDLERS, session
 from tests.ui.conftest import NAME
 
 
@@ -27,7 +28,7 @@ def traces() -> dict[str, object]:
         "operators": sorted(dir(bpy.ops.csd)),
         "scene": hasattr(bpy.types.Scene, "csd"),
         "handlers": [h for h in handlers if getattr(h, "__module__", "").startswith("csd_addon")],
-        "timers": bpy.app.timers.is_registered(session._tick),
+        "timers": session.is_ticking,
         "status bar": progress.draw_status in getattr(bpy.types.STATUSBAR_HT_header.draw, "_draw_funcs", []),
         "images": len(bpy.data.images),
     }
@@ -45,7 +46,7 @@ def test_registering_ten_times_leaves_nothing(home) -> None:
     for _ in range(10):
         csd_addon.register(NAME)
         there = traces()
-        assert there["scene"] and there["status bar"] and len(there["handlers"]) >= len(session.HANDLERS)
+        assert there["scene"] and there["status bar"] and len(there["handlers"]) >= len(HANDLERS)
         assert {"texture", "stop_and_keep", "cancel", "revert", "install_runtime", "copy_log"} <= set(
             there["operators"]
         )
@@ -59,10 +60,10 @@ def test_unregister_ends_the_worker(home) -> None:
     csd_addon.register(NAME)
     bpy.ops.mesh.primitive_cube_add()
     bpy.ops.csd.texture(prompt="red brick", size=64, iterations=3)
-    worker = object_job._worker
+    worker = shared_worker.process
     assert worker.exit_code() is None, "it stays warm between jobs"
     csd_addon.unregister()
-    assert worker.exit_code() is not None and object_job._worker is None
+    assert worker.exit_code() is not None and shared_worker.process is None
 
 
 def test_property_names_defaults_and_ranges_are_the_settings_own(addon) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import pytest
 
-from csd_addon.drive import object_job
+from csd_addon.drive.warm_worker import FAKE_VARIABLE, worker_python
 from csd_addon.protocol import PROTOCOL_VERSION
 from csd_addon.runtime.environment import lockfile, venv
 from csd_addon.runtime.environment.user_python import WORKER_MODULES
@@ -24,7 +25,7 @@ LOCK = lockfile.LOCKS / "worker-linux-x64-cpu-py311.txt"
 @pytest.fixture
 def bare(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No worker at all: neither the fake one nor a Python that somebody named."""
-    monkeypatch.delenv(object_job.FAKE_VARIABLE)
+    monkeypatch.delenv(FAKE_VARIABLE)
     monkeypatch.delenv("CSD_WORKER_PYTHON", raising=False)
     monkeypatch.setattr(obstacles, "_answers", {})
     return home
@@ -74,7 +75,7 @@ def test_the_states_are_sentences(bare: Path) -> None:
     assert "not installed yet" in runtime_page.describe(runtime_page.find(), None)[0]
     directory = lay(bare)
     assert runtime_page.describe(runtime_page.find(), None) == ("The runtime is installed.", "CHECKMARK")
-    assert object_job.worker_python() == venv.interpreter_in(directory)
+    assert worker_python() == venv.interpreter_in(directory)
     next(directory.rglob("torch.py")).unlink()
     assert "is not complete" in runtime_page.describe(runtime_page.find(), None)[0]
     assert "/own/python" in runtime_page.describe(None, Path("/own/python"))[0]
@@ -82,7 +83,7 @@ def test_the_states_are_sentences(bare: Path) -> None:
 
 def test_the_doctor_looks_and_its_findings_name_no_home(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bpy.ops.csd.doctor() == {"FINISHED"}
-    found = {finding["name"]: finding for finding in runtime_page.findings(setting_up.last())}
+    found = {finding["name"]: finding for finding in runtime_page.findings(setting_up.runner.last)}
     assert bpy.app.version_string in found["blender"]["sentence"]
     assert not found["worker"]["ok"] and found["worker"]["remedy"] and found["names"]["ok"]
     assert not bare.exists(), "looking leaves nothing behind"
@@ -98,9 +99,9 @@ def test_what_is_copied_holds_all_that_was_found_and_no_personal_path(
     monkeypatch.setenv("CSD_TEXTURE_HOME", str(person / "our data"))
     lay(person / "our data", stamp="0")
     assert bpy.ops.csd.doctor() == {"FINISHED"}
-    found = runtime_page.findings(setting_up.last())
+    found = runtime_page.findings(setting_up.runner.last)
     assert any(str(person) in finding["sentence"] for finding in found)
-    text = runtime_page.findings_text(setting_up.last())
+    text = runtime_page.findings_text(setting_up.runner.last)
     print(text)
     assert "grete" not in text and str(Path("~/our data/env/worker-cpu-py311")) in text
     assert [line.split(":")[0].split(None, 1)[1] for line in text.splitlines()] == [each["name"] for each in found]
@@ -108,38 +109,37 @@ def test_what_is_copied_holds_all_that_was_found_and_no_personal_path(
 
 
 def test_what_was_started_can_be_ended_and_the_add_on_takes_it_along(bare: Path) -> None:
-    for stop in (setting_up.cancel, setting_up.end):
+    for stop in (setting_up.runner.cancel, setting_up.runner.end):
         task = setting_up.start("doctor", "doctor")
-        assert setting_up.current() is task and not bpy.ops.csd.doctor.poll()
+        assert setting_up.runner.current is task and not bpy.ops.csd.doctor.poll()
         begun = time.monotonic()
         stop()
         print(f"ended after {time.monotonic() - begun:.2f} s")
-        assert task.child.poll() is not None and setting_up.current() is None
-        assert "Cancelled" in task.problem
-    assert not bpy.app.timers.is_registered(setting_up._tick) and setting_up.last() is None
+        assert task.child.poll() is not None and setting_up.runner.current is None
+        assert "Cancelled" in setting_up.problem(task)
+    assert not setting_up.runner.is_ticking and setting_up.runner.last is None
 
 
 def test_a_failed_installation_gives_its_sentence_and_its_log(bare: Path, tmp_path: Path) -> None:
     log = tmp_path / "install.log"
     log.write_text("all of it", encoding="utf-8")
     task = setting_up.start("install", "runtime", "install", "--bundle", str(tmp_path))
-    setting_up.wait()
-    assert "is no complete offline bundle" in task.problem and setting_up.install_log() is None
+    setting_up.runner.wait()
+    assert "is no complete offline bundle" in setting_up.problem(task) and setting_up.install_log() is None
     task.messages = [{"type": "error", "sentence": "The disk is full.", "detail": str(log)}]
-    assert setting_up.install_log() == log and task.problem == "The disk is full."
+    assert setting_up.install_log() == log and setting_up.problem(task) == "The disk is full."
 
 
 def test_a_cancelled_removal_is_not_told_as_if_nothing_was_lost(bare: Path) -> None:
     said = {}
     for kind in ("install", "repair", "remove", "use", "doctor"):
-        said[kind] = setting_up.Task(kind, None, cancelled=True).problem  # type: ignore[arg-type]
+        said[kind] = setting_up.problem(SimpleNamespace(kind=kind, cancelled=True))
     assert said["install"] == said["repair"] and "is kept" in said["install"]
     assert "partly removed" in said["remove"]
     assert said["use"] == said["doctor"] == "Cancelled."
 
 
 def test_a_cancelled_look_is_no_outcome_of_the_runtime(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = setting_up.Task("doctor", None, cancelled=True)  # type: ignore[arg-type]
-    monkeypatch.setattr(setting_up, "_last", task)
+    monkeypatch.setattr(setting_up.runner, "last", SimpleNamespace(kind="doctor", cancelled=True))
     monkeypatch.setattr(runtime_page, "draw_sentence", lambda *_: pytest.fail("drawn"))
     runtime_page._draw_outcome(None, bpy.context)  # type: ignore[arg-type]

@@ -10,13 +10,15 @@ from types import SimpleNamespace
 import bpy
 import pytest
 
+from csd_addon.drive import child_task
+from csd_addon.drive.child_task import ChildTask
 from csd_addon.runtime.teachers import catalogue
-from csd_addon.runtime.teachers.remote import SD15, find_offer
+from csd_addon.runtime.teachers.remote import SD15, find_remote_teacher
 from csd_addon.ui import obstacles, teacher_task, teachers_page
 from csd_addon.ui.teachers_page import CSD_OT_download_teacher
 
 pytestmark = pytest.mark.usefixtures("addon")
-OFFER = find_offer("sd15")
+SD15_DOWNLOAD = find_remote_teacher("sd15")
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lay_half(home: Path) -> Path:
-    """A few files of the offer; returns their folder."""
+    """A few files of the download; returns their folder."""
     folder = home / "teachers" / "sd15"
     (folder / "unet").mkdir(parents=True)
     (folder / "unet" / "config.json").write_text("{}", encoding="utf-8")
@@ -119,11 +121,11 @@ def test_a_copy_in_hugging_faces_cache_is_on_this_disk(
 
 def test_the_consent_names_everything() -> None:
     layout = Layout()
-    teachers_page._draw_consent(layout, OFFER)  # type: ignore[arg-type]
+    teachers_page._draw_consent(layout, SD15_DOWNLOAD)  # type: ignore[arg-type]
     shown = " ".join(layout.texts)
-    for words in (OFFER.title, *OFFER.publishers, "3.58 GB", str(Path("teachers") / "sd15")):
+    for words in (SD15_DOWNLOAD.title, *SD15_DOWNLOAD.publishers, "3.58 GB", str(Path("teachers") / "sd15")):
         assert words in shown, words
-    assert layout.operators.count("wm.url_open") == len(OFFER.licences)
+    assert layout.operators.count("wm.url_open") == len(SD15_DOWNLOAD.licences)
 
 
 def test_offline_the_button_is_grey_and_the_child_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,25 +159,26 @@ def test_verify_says_what_is_wrong(home: Path) -> None:
 
 
 def test_cancel_ends_the_child(online: None) -> None:
-    teacher_task.current = task = teacher_task.Task("download", "sd15")
-    task.news = {"type": "download", "done": 1, "total": 4, "detail": "half way"}
+    task = teacher_task.runner.start(ChildTask("download", ["teacher", "verify", "sd15"], about="sd15"))
+    task.messages = [{"type": "download", "done": 1, "total": 4, "detail": "half way"}]
     assert "25% half way" in page().texts
     with pytest.raises(RuntimeError):
         bpy.ops.csd.verify_teacher(identifier="sd15")
     bpy.ops.csd.cancel_download()
-    assert task._child.returncode is not None and teacher_task.current is None
+    assert task.exit_code is not None and teacher_task.runner.current is None and teacher_task.outcome() is None
 
 
 def test_another_file_does_not_stall_a_download(online: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blender drops every timer that is not persistent when it opens a file."""
     how: dict[str, object] = {}
-    timers = SimpleNamespace(register=lambda _, **given: how.update(given))
+    timers = SimpleNamespace(register=lambda _, **given: how.update(given), is_registered=lambda _: False)
     with monkeypatch.context() as there:
-        there.setattr(teacher_task, "bpy", SimpleNamespace(app=SimpleNamespace(background=False, timers=timers)))
+        for module in (teacher_task, child_task):
+            there.setattr(module, "bpy", SimpleNamespace(app=SimpleNamespace(background=False, timers=timers)))
         teacher_task.start("download", "sd15")
-    task = teacher_task.current
-    teacher_task.stop()
-    assert task and "-B" in task._child.args and how["persistent"]
+    task = teacher_task.runner.current
+    teacher_task.end()
+    assert task and "-B" in task.child.args and how["persistent"]
 
 
 def test_a_users_own_offline_switch_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from csd_addon.core.settings import JobSettings
-from csd_addon.drive import object_job
+from csd_addon.drive import apply_result, object_job
+from csd_addon.drive.warm_worker import FAKE_VARIABLE, shared_worker
 from csd_addon.jobs.folder import read_json
 from csd_addon.scene.material import base_color_image
 from tests.scene.objects import base_color_source, cube, datablocks, fingerprint, node_tree, rigged_cube
@@ -126,7 +127,7 @@ def test_the_chosen_uv_map_is_used(home: Path) -> None:
 
 def test_an_empty_prompt_changes_nothing(home: Path) -> None:
     refused(cube(uvs=False), home, "The prompt is empty: write what the texture should show", prompt="  ")
-    assert job_folders(home) == [] and object_job._worker is None
+    assert job_folders(home) == [] and shared_worker.process is None
 
 
 @pytest.mark.parametrize(
@@ -168,14 +169,14 @@ def test_modifiers_that_drop_the_uvs_are_a_sentence(home: Path) -> None:
 
 
 def test_a_missing_runtime_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(object_job.FAKE_VARIABLE)
+    monkeypatch.delenv(FAKE_VARIABLE)
     monkeypatch.delenv("CSD_WORKER_PYTHON", raising=False)
     refused(cube(uvs=False), home, "The texture runtime is not installed: use Install Runtime")
     assert job_folders(home) == []
 
 
 def test_a_missing_teacher_is_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(object_job.FAKE_VARIABLE)
+    monkeypatch.delenv(FAKE_VARIABLE)
     refused(cube(uvs=False), home, "nowhere", teacher=str(home / "nowhere"))
     assert job_folders(home) == []
 
@@ -203,7 +204,8 @@ def test_poll_says_why_not() -> None:
 
 def test_a_job_under_way_is_ended_when_another_file_is_opened(home: Path) -> None:
     from csd_addon.jobs.folder import new_folder
-    from csd_addon.ui import properties, session
+    from csd_addon.ui import properties
+    from csd_addon.ui.session import session
 
     bpy.context.scene.csd.prompt, bpy.context.scene.csd.iterations = "red brick", 100_000
     task = object_job.prepare(cube(), properties.read_settings(bpy.context.scene, "texture"), new_folder(home / "jobs"))
@@ -215,7 +217,7 @@ def test_a_job_under_way_is_ended_when_another_file_is_opened(home: Path) -> Non
     with pytest.raises(RuntimeError, match="A texture is already growing: stop or cancel it first"):
         texture()
     bpy.ops.wm.read_homefile(use_empty=True)
-    assert session.running() is None and session.last_state().status == "cancelled"
+    assert not session.is_running and session.last_state.status == "cancelled"
     assert (task.folder.checkpoint / "fake.txt").is_file(), "the checkpoint is kept"
 
 
@@ -241,5 +243,5 @@ def test_a_result_that_can_not_be_put_up_leaves_no_new_uv_layer(home: Path) -> N
     result = Path(state.done.paths["basecolor"])
     result.write_bytes(result.read_bytes()[:-20])
     with pytest.raises(ValueError, match="basecolor.png can't be loaded: the file is damaged"):
-        object_job.finish(task, result, place=None)
+        apply_result.finish(task, result, place=None)
     assert fingerprint(obj) == before and datablocks() == counts

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from csd_addon.core.settings import JobSettings
-from csd_addon.drive import object_job
+from csd_addon.drive import apply_result, object_job
 from csd_addon.jobs.folder import new_folder
 from csd_addon.scene.base_color import read_pixels
 from csd_addon.scene.material import base_color_image
@@ -56,7 +56,7 @@ def test_files_beside_the_blend(obj: bpy.types.Object, home: Path, tmp_path: Pat
     task = object_job.prepare(obj, settings, new_folder(home / "jobs"))
     assert not task.notes
     job = object_job.run_blocking(task)
-    object_job.finish(task, Path(job.state.done.paths["basecolor"]), place=lambda *_: tmp_path / "out" / "wall")
+    apply_result.finish(task, Path(job.state.done.paths["basecolor"]), place=lambda *_: tmp_path / "out" / "wall")
     image = base_color_image(obj)
     assert blue(image) == expected(3) and Path(image.filepath).name == "wall.<UDIM>.png" and not image.packed_files
     names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -67,9 +67,9 @@ def test_the_preview_shows_every_tile_and_its_newest_pixels(obj: bpy.types.Objec
     tree, counts = node_tree(obj.active_material), datablocks()
     settings = JobSettings(prompt="red brick", size=64, iterations=4)
     task = object_job.prepare(obj, settings, new_folder(home / "jobs"))
-    assert not object_job.show(task, task.folder.preview / "basecolor.png"), "there is none yet"
+    assert not apply_result.show(task, task.folder.preview / "basecolor.png"), "there is none yet"
     job = object_job.run_blocking(task)
-    assert object_job.show(task, Path(job.state.preview))
+    assert apply_result.show(task, Path(job.state.preview))
     image = base_color_source(obj.active_material).image
     first = blue(image)
     assert image.source == "TILED" and list(first) == list(SHAPES) and len(set(first.values())) == 3
@@ -77,7 +77,7 @@ def test_the_preview_shows_every_tile_and_its_newest_pixels(obj: bpy.types.Objec
         (task.folder.preview / f"basecolor.{number}.png").write_bytes(
             (task.folder.result / f"basecolor.{number}.png").read_bytes()
         )
-    assert object_job.show(task, Path(job.state.preview))
+    assert apply_result.show(task, Path(job.state.preview))
     assert base_color_source(obj.active_material).image == image and blue(image) == expected()
     assert {tuple(tile.size) for tile in image.tiles} == {(64, 64)}
     hide_previews()

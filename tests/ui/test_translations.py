@@ -14,7 +14,7 @@ from pathlib import Path
 import bpy
 import pytest
 
-from csd_addon.runtime.environment.installer_errors import TROUBLES
+from csd_addon.runtime.environment.installer_errors import KNOWN_ERRORS
 from csd_addon.runtime.errors import RuntimeMissing
 from csd_addon.runtime.machine import resources
 from csd_addon.runtime.machine.doctor import examine
@@ -96,7 +96,7 @@ def needs_words(text: str) -> bool:
 def elsewhere() -> set[str]:
     """The strings in the other parts of the program, with gaps where an f-string has values."""
     found = set()
-    folders = (ADDON / name for name in ("core", "scene", "jobs", "worker", "ui", "runtime", "cli"))
+    folders = (ADDON / name for name in ("core", "scene", "drive", "jobs", "worker", "ui", "runtime", "cli"))
     for path in (path for folder in folders for path in folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.JoinedStr):
@@ -153,7 +153,7 @@ def chinese(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sentence_from_elsewhere_is_told_in_the_language_of_the_interface(
     chinese: None, sentence: str, there: str
 ) -> None:
-    assert translations.told(sentence) == there
+    assert translations.translate_sentence(sentence) == there
 
 
 def test_the_doctor_and_the_installer_speak_chinese(
@@ -168,19 +168,19 @@ def test_the_doctor_and_the_installer_speak_chinese(
         monkeypatch.setattr(resources, name, 10**9 if name.endswith("GB") else 10_000)
     said = {text for one in (*well, *examine(Paths(file / "home"), "1")) for text in (one.sentence, one.remedy) if text}
     log = Path("/a/install.log")
-    said |= {str(RuntimeMissing(sentence, log)) for _, sentence in TROUBLES}
+    said |= {str(RuntimeMissing(sentence, log)) for _, sentence in KNOWN_ERRORS}
     said |= {"compiling 68 packages, which takes some minutes", "fetching about 0.66 / 2.79 GB, 33 MB/s: torch ..."}
     print(f"{len(said)} sentences")
     assert len(said) > 30
     for sentence in said:
         # Commands, and reasons that the system gives, stay in their own words.
-        told = re.sub("（.*?）|“.*?”", "", translations.told(sentence))
+        told = re.sub("（.*?）|“.*?”", "", translations.translate_sentence(sentence))
         assert re.search("[\u4e00-\u9fff]", told) and not re.search("[a-z]{3,} [a-z]{3,} [a-z]{3,}", told), told
 
 
 def test_in_english_it_stays_as_it_is() -> None:
     sentence = "'Crate' has 3 triangles without area; they get no texture."
-    assert translations.told(sentence) == sentence
+    assert translations.translate_sentence(sentence) == sentence
 
 
 def test_translations_keep_the_gaps_and_are_chinese() -> None:

@@ -17,11 +17,11 @@ import pytest
 
 from csd_addon.core.polygons import Polygons, load_layer, save_layer
 from csd_addon.core.settings import JobSettings
-from csd_addon.drive import object_job, prepare_job
-from csd_addon.drive.unwrap_xatlas import unwrapping
+from csd_addon.drive import apply_result, object_job, prepare_job
+from csd_addon.drive.unwrap_xatlas import unwrap_in_pieces
 from csd_addon.jobs.folder import JobFolder, new_folder
 from csd_addon.scene.material import base_color_image
-from csd_addon.scene.pieces import to_the_end
+from csd_addon.scene.pieces import run_to_end
 from csd_addon.scene.read_mesh import read_mesh
 from csd_addon.scene.unwrap import polygons_of
 from csd_addon.ui import past_runs
@@ -64,18 +64,11 @@ def interpreter(tmp_path: Path, code: str) -> Path:
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Let this code run where a mesh is unwrapped; the fake worker stays what it is."""
-    real = object_job._interpreter
 
     def use(code: str) -> None:
         path = interpreter(tmp_path, code)
-        monkeypatch.setattr(object_job, "_interpreter", lambda: path)
-        monkeypatch.setattr(object_job, "shared_worker", with_the_real_one)
+        monkeypatch.setattr(prepare_job, "interpreter", lambda: path)
 
-    def with_the_real_one(folder: JobFolder):
-        object_job._interpreter = real
-        return started(folder)
-
-    started = object_job.shared_worker
     return use
 
 
@@ -104,7 +97,7 @@ def test_its_uvs_reach_the_job_and_the_object(way: str, stand_in, home: Path) ->
         job.wait()
     assert np.array_equal(task.uvs, spiral(24)) and np.array_equal(load_layer(task.folder.layer), task.uvs)
     assert not task.folder.polygons.exists()
-    object_job.finish(task, Path(job.state.done.paths["basecolor"]), place=None)
+    apply_result.finish(task, Path(job.state.done.paths["basecolor"]), place=None)
     assert np.array_equal(uvs_of(obj), spiral(24)) and base_color_image(obj)
     kept = read_mesh(obj, "CSD UV").corner_uvs
     with np.load(task.folder.mesh) as arrays:
@@ -121,7 +114,7 @@ def test_a_failure_is_a_sentence_and_smart_uv_project(
     smart = object_job.prepare(obj, JobSettings(prompt="x"), new_folder(home / "jobs")).uvs.copy()
     stand_in(code)
     seconds = 1 if fault == "hang" else 60
-    monkeypatch.setattr(prepare_job, "unwrapping", lambda *given: unwrapping(*given, seconds=seconds))
+    monkeypatch.setattr(prepare_job, "unwrap_in_pieces", lambda *given: unwrap_in_pieces(*given, seconds=seconds))
     task = object_job.prepare(obj, SETTINGS, new_folder(home / "jobs"))
     assert np.array_equal(task.uvs, smart) and np.array_equal(load_layer(task.folder.layer), smart)
     (note,) = [note for note in task.notes if "xatlas" in note]
@@ -200,5 +193,5 @@ def test_a_damaged_layer_is_a_sentence(tmp_path: Path) -> None:
 
 def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path / "job").create()
-    trouble = to_the_end(unwrapping(tmp_path / "nothing", tmp_path, folder))
+    trouble = run_to_end(unwrap_in_pieces(tmp_path / "nothing", tmp_path, folder))
     assert trouble.startswith("its process can't be started (") and "nothing" in trouble

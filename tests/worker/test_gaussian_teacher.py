@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from csd_addon.worker.method import score
-from csd_addon.worker.teacher.gaussian import GaussianTeacher
+from csd_addon.worker.teacher.gaussian import GaussianTeacher, stable_diffusion_schedule
+from csd_addon.worker.teacher.interface import Conditioning
 
-TEACHER = GaussianTeacher()
+ALPHAS = stable_diffusion_schedule()
 MU, S = 0.5, 0.8
+# A Gaussian teacher hears no words.
+NOTHING_TOLD = Conditioning(prompts={}, images={}, scales={}, cameras=())
 
 
 def drift(
@@ -18,6 +21,8 @@ def drift(
 ) -> torch.Tensor:  # fmt: skip
     """g at the constant image ``x`` for every step in ``t``; (len(t), 1, 1, 1).
 
+    prompts: mean and standard deviation under each row.
+
     Without a seed the noise is 0: g is linear in it, so this is the exact expectation.
     """
     batch = len(t)
@@ -25,9 +30,8 @@ def drift(
     noise = torch.zeros_like(image)
     if seed is not None:
         noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    embedded = {row: TEACHER.prompt(*prompts[row], batch) for row in coefficients.rows()}
     return score.score_gradient(
-        TEACHER, image, t, noise, coefficients=coefficients, prompts=embedded, weighting=weighting
+        GaussianTeacher(prompts), image, t, noise, coefficients=coefficients, told=NOTHING_TOLD, weighting=weighting
     )[0]
 
 
@@ -44,7 +48,7 @@ def test_equal_covariance_makes_the_classifier_score_constant() -> None:
     t = torch.full((200,), 400)
     for x in (-3.0, 0.0, 5.0):
         g = drift(x, t, score.csd(), {"text": (MU, S), "null": (0.0, S)}, weighting="uniform")
-        abar = TEACHER.alphas_cumprod[400]
+        abar = ALPHAS[400]
         expected = (1 - abar).sqrt() * abar.sqrt() / (abar * S**2 + 1 - abar) * (0 - MU)
         print(f"x {x}: std {float(g.std()):.2e} (tolerance 1e-12), mean off by {float(g.mean() - expected):.2e}")
         assert g.std() < 1e-12 and abs(g.mean() - expected) < 1e-12
@@ -98,7 +102,7 @@ def test_generative_part_dominates_and_its_share_falls_with_t() -> None:
     # Fig 2(a): E|eps_y - eps|^2 = (sigma alpha / v)^2 |x - mu|^2 + (alpha^2 s^2 / v)^2 per dimension.
     ratios = []
     for step in (100, 500, 900):
-        abar = TEACHER.alphas_cumprod[step]
+        abar = ALPHAS[step]
         v = abar * S**2 + 1 - abar
         t = torch.full((20_000,), step)
         prompts = {"text": (MU, S), "null": (0.0, S)}
@@ -114,17 +118,18 @@ def test_generative_part_dominates_and_its_share_falls_with_t() -> None:
 
 def test_score_vanishes_once_the_classifier_is_certain() -> None:
     # A null prompt that is a mixture of the class and another one: delta = -sigma (1 - p) alpha (mu_y - mu_n) / v.
-    abar = TEACHER.alphas_cumprod[200]
+    abar = ALPHAS[200]
     alpha, sigma, v = abar.sqrt(), (1 - abar).sqrt(), abar * S**2 + 1 - abar
     mu_n = -0.5
+    teacher = GaussianTeacher({"text": (MU, S), "negative": (mu_n, S)})
 
     def delta(x: float) -> tuple[float, float]:
         x_t = torch.tensor([[[[x]]]], dtype=torch.float64) * alpha
-        eps = {m: TEACHER.predict_noise(x_t, torch.tensor([200]), TEACHER.prompt(m, S)) for m in (MU, mu_n)}
+        eps = teacher.predict_noise(x_t, torch.tensor([200]), NOTHING_TOLD, ("text", "negative"))
         logit = float(((x_t - alpha * mu_n) ** 2 - (x_t - alpha * MU) ** 2) / (2 * v))
         p = 1 / (1 + torch.tensor(-logit).exp().item())
-        null = p * eps[MU] + (1 - p) * eps[mu_n]
-        return float(eps[MU] - null), float(-sigma * (1 - p) * alpha * (MU - mu_n) / v)
+        null = p * eps["text"] + (1 - p) * eps["negative"]
+        return float(eps["text"] - null), float(-sigma * (1 - p) * alpha * (MU - mu_n) / v)
 
     for x in (-2.0, 0.0, 3.0):
         measured, theory = delta(x)
@@ -135,7 +140,7 @@ def test_score_vanishes_once_the_classifier_is_certain() -> None:
 def test_edit_drift_adds_the_target_and_subtracts_the_removed() -> None:
     w1, w2, mu_remove = 1.0, 0.6, -0.4
     t = torch.full((10,), 300)
-    abar = TEACHER.alphas_cumprod[300]
+    abar = ALPHAS[300]
     factor = (1 - abar).sqrt() * abar.sqrt() / (abar * S**2 + 1 - abar)
     prompts = {"text": (MU, S), "negative": (mu_remove, S), "null": (0.1, S)}
     g = drift(0.0, t, score.csd(w1, w2), prompts, "uniform")
@@ -149,7 +154,7 @@ def test_one_step_from_grey_makes_the_prompt_likelier() -> None:
     step = -0.1 * float(drift(0.0, t, score.csd(1, 0.5, 0.05), prompts).mean())
 
     def likelihood(x: float) -> float:
-        abar = TEACHER.alphas_cumprod[t]
+        abar = ALPHAS[t]
         v_y, v_0 = abar * 0.6**2 + 1 - abar, abar * 1.2**2 + 1 - abar
         # Expected log p(y | x_t) up to terms that do not depend on x.
         return float((-abar * (x - MU) ** 2 / (2 * v_y) + abar * x**2 / (2 * v_0)).mean())

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
+from csd_addon.core.resolving import overridden
 from csd_addon.worker.field.colorgrid import MIDDLE, ColorGrid
 from csd_addon.worker.field.hashgrid import level_table
-from csd_addon.worker.field.leastsquares import Sight, fit, images
+from csd_addon.worker.field.leastsquares import ViewMatrix, fit, images
 from csd_addon.worker.look.compositing import composite
 from csd_addon.worker.look.views import PooledView
-from tests.worker.test_synthesis import RECIPE, make_pool
+from tests.worker.test_loop import RECIPE, make_pool
 
 LEVELS = level_table(6, 12, 4, 40)
 ALBEDO = (0.06, 0.94)
 
 
 def pool(count: int = 3) -> list[PooledView]:
-    return make_pool(torch.Generator().manual_seed(1), replace(RECIPE, view_pool=count))
+    return make_pool(torch.Generator().manual_seed(1), overridden(RECIPE, {"view_pool": count}))
 
 
-def sights(views: list[PooledView]) -> list[Sight]:
-    return [Sight(view.gbuffer, LEVELS, torch.ones(len(view.gbuffer.position))) for view in views]
+def matrices(views: list[PooledView]) -> list[ViewMatrix]:
+    return [ViewMatrix(view.gbuffer, LEVELS, torch.ones(len(view.gbuffer.position))) for view in views]
 
 
 def grid(deviation: float = 0.0) -> ColorGrid:
-    made = ColorGrid(LEVELS, albedo=ALBEDO)
+    made = ColorGrid(LEVELS, channels=3, albedo=ALBEDO)
     return made.requires_grad_(False) if not deviation else filled(made, deviation)
 
 
@@ -46,26 +45,26 @@ def waves(views: list[PooledView]) -> torch.Tensor:
     return torch.stack([v.gbuffer.resolve(wave(v.gbuffer.position)).flatten(0, 1) for v in views])
 
 
-def test_a_sight_shows_what_the_renderer_does() -> None:
+def test_a_view_matrix_shows_what_the_renderer_does() -> None:
     views, field = pool(), grid(0.02)
     black = torch.zeros(len(views), 3)
     rendered = composite(views, torch.cat([field(v.gbuffer.position) for v in views]), black)
     middle = torch.stack([MIDDLE * v.gbuffer.coverage for v in views])[:, None]
-    seen = images(field, sights(views)).transpose(1, 2).reshape(rendered.shape) + middle
+    seen = images(field, matrices(views)).transpose(1, 2).reshape(rendered.shape) + middle
     error = float((seen - rendered).abs().max())
     print(f"largest difference {error:.1e}, tolerance 1e-5; the images span {rendered.std():.3f}")
     assert error < 1e-5 < float(rendered.std())
 
 
 def test_back_is_the_transpose() -> None:
-    (sight,) = sights(pool(1))
-    numbers = torch.randn(len(sight.columns), 3, generator=torch.Generator().manual_seed(3))
+    (matrix,) = matrices(pool(1))
+    numbers = torch.randn(len(matrix.columns), 3, generator=torch.Generator().manual_seed(3))
     pixels = torch.randn(24 * 24, 3, generator=torch.Generator().manual_seed(4))
-    one, other = float((sight.image(numbers) * pixels).sum()), float((numbers * sight.back(pixels)).sum())
+    one, other = float((matrix.image(numbers) * pixels).sum()), float((numbers * matrix.back(pixels)).sum())
     print(f"<A p, r> = {one:.5f}, <p, A^T r> = {other:.5f}")
     assert one == pytest.approx(other, rel=1e-4)
-    ones = sight.back.squared(torch.ones(24 * 24, 1))
-    assert float((ones - sight.back(torch.ones(24 * 24, 1))).max()) <= 1e-6, "weights are at most 1"
+    ones = matrix.back.squared(torch.ones(24 * 24, 1))
+    assert float((ones - matrix.back(torch.ones(24 * 24, 1))).max()) <= 1e-6, "weights are at most 1"
 
 
 def test_more_steps_come_nearer_and_ten_are_near() -> None:
@@ -74,8 +73,8 @@ def test_more_steps_come_nearer_and_ten_are_near() -> None:
     left = []
     for steps in (1, 3, 10, 30):
         field = grid()
-        fit(field, sights(views), change, weights, steps)
-        left.append(float((images(field, sights(views)) - change).square().sum() / change.square().sum()))
+        fit(field, matrices(views), change, weights, steps)
+        left.append(float((images(field, matrices(views)) - change).square().sum() / change.square().sum()))
     print("share of the squares left after 1, 3, 10, 30 steps: " + ", ".join(f"{x:.4f}" for x in left))
     assert left == sorted(left, reverse=True) and left[2] < 0.005
 
@@ -83,8 +82,8 @@ def test_more_steps_come_nearer_and_ten_are_near() -> None:
 def test_what_lies_between_the_pixels_follows() -> None:
     """Of the diagonal without its root 0.009 was left: coloured noise (docs/pitfalls.md)."""
     views, field = pool(12), grid()
-    fit(field, sights(views), waves(views), torch.ones(len(views), 24 * 24), 10)
-    other = make_pool(torch.Generator().manual_seed(9), replace(RECIPE, view_pool=6))
+    fit(field, matrices(views), waves(views), torch.ones(len(views), 24 * 24), 10)
+    other = make_pool(torch.Generator().manual_seed(9), overridden(RECIPE, {"view_pool": 6}))
     points = torch.cat([view.gbuffer.position for view in other])
     error = float((field(points) - MIDDLE - wave(points)).square().mean() / wave(points).square().mean())
     print(f"share of the squares left at {len(points)} other points: {error:.4f}, tolerance 0.004")
@@ -94,7 +93,7 @@ def test_what_lies_between_the_pixels_follows() -> None:
 def test_nothing_changes_that_no_weighted_pixel_shows() -> None:
     views, field = pool(2), grid(0.02)
     before = field.table.clone()
-    seen, hidden = sights(views)
+    seen, hidden = matrices(views)
     weights = torch.stack([torch.ones(24 * 24), torch.zeros(24 * 24)])
     fit(field, [seen, hidden], waves(views), weights, 5)
     alone = torch.ones(len(before), dtype=torch.bool)
@@ -106,13 +105,13 @@ def test_nothing_changes_that_no_weighted_pixel_shows() -> None:
 def test_nothing_to_do_changes_nothing() -> None:
     views, field = pool(2), grid(0.02)
     before = field.table.clone()
-    fit(field, sights(views), torch.zeros(2, 24 * 24, 3), torch.ones(2, 24 * 24), 5)
+    fit(field, matrices(views), torch.zeros(2, 24 * 24, 3), torch.ones(2, 24 * 24), 5)
     assert torch.equal(field.table, before)
 
 
 def test_half_of_a_colour_shows_half_of_a_change() -> None:
     (view,), field = pool(1), grid(0.02)
-    whole, half = (Sight(view.gbuffer, LEVELS, torch.full((len(view.gbuffer.position),), s)) for s in (1.0, 0.5))
+    whole, half = (ViewMatrix(view.gbuffer, LEVELS, torch.full((len(view.gbuffer.position),), s)) for s in (1.0, 0.5))
     assert torch.allclose(images(field, [half]) * 2, images(field, [whole]), atol=1e-6)
 
 

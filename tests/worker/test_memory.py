@@ -8,16 +8,24 @@ from pathlib import Path
 import pytest
 import torch
 
+from csd_addon.core.recipe import Recipe
+from csd_addon.core.resolving import overridden
+from csd_addon.core.views import View
 from csd_addon.jobs.folder import JobFolder
+from csd_addon.worker.method.assembly import assemble
+from csd_addon.worker.method.guide import Words
+from csd_addon.worker.method.loop import Loop
 from csd_addon.worker.method.pullback import Encoded, clip_pixels
-from csd_addon.worker.method.synthesis import Synthesis
 from csd_addon.worker.serve.control import JobFailure, is_out_of_memory
 from csd_addon.worker.serve.process import _as_message
+from csd_addon.worker.shape.appearance import NewTexture
 from csd_addon.worker.teacher import memory
 from csd_addon.worker.teacher.diffusion import DiffusionTeacher
+from csd_addon.worker.teacher.interface import ROWS, Conditioning
+from csd_addon.worker.teacher.loading import Networks, load_networks
 from csd_addon.worker.teacher.memory import Need, Plan, fit, ladder, smaller
-from tests.worker.test_synthesis import RECIPE, colors, make_pool
-from tests.worker.test_teacher import inputs, load, save_tiny
+from tests.worker.test_loop import RECIPE, colors, make_pool
+from tests.worker.test_teacher import CPU, inputs, save_tiny
 
 GB = 10**9
 # Stable Diffusion 1.5 with two ControlNets in 16 bits: UNet, two ControlNets, autoencoder, text encoder.
@@ -128,46 +136,61 @@ TINY = [Plan(6, 2), Plan(2, 2, text_on_cpu=True), Plan(1, 1), Plan(1, 1, recompu
 
 
 @pytest.fixture
-def teacher(folder: Path) -> DiffusionTeacher:
-    return load(folder)
+def networks(folder: Path) -> Networks:
+    return load_networks({"root": str(folder)}, torch.float32, ("depth", "canny"))
+
+
+@pytest.fixture
+def teacher(networks: Networks, folder: Path) -> DiffusionTeacher:
+    return DiffusionTeacher.of(networks, folder, CPU, torch.float32)
+
+
+def told(prompts: dict[str, list[str]], scales: tuple[float, float], *, share: bool) -> Conditioning:
+    """What the teacher is told of the two images of ``inputs``. share: whether all rows share the residuals."""
+    images = dict(zip(("depth", "canny"), inputs()[2], strict=True))
+    return Conditioning(
+        prompts, images, dict(zip(images, scales, strict=True)), cameras=[View(0, 0, 4, 35)] * 2, share_control=share
+    )
 
 
 def test_noise_in_pieces_equals_noise_at_once(teacher: DiffusionTeacher) -> None:
-    images, t, conditions = inputs()
-    arguments = (
-        teacher.encode(images).repeat(3, 1, 1, 1), t.repeat(3), teacher.embed(["a", "b", "red", "brick", "", ""]),
-        [c.repeat(3, 1, 1, 1) for c in conditions], [1.0, 0.5],
-    )  # fmt: skip
-    whole = {shared: teacher.predict_noise(*arguments, shared_rows=shared) for shared in (1, 3)}
+    images, t, _ = inputs()
+    x, prompts = teacher.encode(images), {"text": ["a", "b"], "negative": ["red", "brick"], "null": ["", ""]}
+
+    def noise(share: bool) -> torch.Tensor:
+        predicted = teacher.predict_noise(x, t, told(prompts, (1.0, 0.5), share=share), ROWS)
+        return torch.cat([predicted[row] for row in ROWS])
+
+    whole = {share: noise(share) for share in (False, True)}
     for plan in TINY:
         teacher.adopt(plan)
-        for shared, expected in whole.items():
-            error = float((teacher.predict_noise(*arguments, shared_rows=shared) - expected).abs().max())
-            print(f"{plan.noise_batch} at a time, {shared} rows shared: {error:.1e}, tolerance 1e-5")
+        for share, expected in whole.items():
+            error = float((noise(share) - expected).abs().max())
+            print(f"{plan.noise_batch} at a time, {3 if share else 1} rows shared: {error:.1e}, tolerance 1e-5")
             assert error < 1e-5
 
 
 def test_shared_residuals_are_exact_for_the_first_row_alone(teacher: DiffusionTeacher) -> None:
-    images, t, conditions = inputs()
-    arguments = (
-        teacher.encode(images).repeat(2, 1, 1, 1), t.repeat(2), teacher.embed(["red brick"] * 2 + [""] * 2),
-        [c.repeat(2, 1, 1, 1) for c in conditions], [1.0, 1.0],
-    )  # fmt: skip
-    own, shared = teacher.predict_noise(*arguments), teacher.predict_noise(*arguments, shared_rows=2)
-    assert torch.allclose(own[:2], shared[:2], atol=1e-5)
-    assert float((own[2:] - shared[2:]).abs().max()) > 1e-4, "the other row hears another prompt's residuals"
+    images, t, _ = inputs()
+    x, prompts = teacher.encode(images), {"text": ["red brick"] * 2, "null": [""] * 2}
+    own, shared = (
+        teacher.predict_noise(x, t, told(prompts, (1.0, 1.0), share=share), ("text", "null")) for share in (False, True)
+    )
+    assert torch.allclose(own["text"], shared["text"], atol=1e-5)
+    difference = float((own["null"] - shared["null"]).abs().max())
+    assert difference > 1e-4, "the other row hears another prompt's residuals"
 
 
-def test_images_without_a_gradient_are_encoded_in_pieces(teacher: DiffusionTeacher) -> None:
+def test_images_without_a_gradient_are_encoded_in_pieces(teacher: DiffusionTeacher, networks: Networks) -> None:
     images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     whole = teacher.encode(images).detach()
-    honest, sizes = teacher._vae.encode, []
+    honest, sizes = networks.vae.encode, []
 
     def encode(pixels):
         sizes.append(len(pixels))
         return honest(pixels)
 
-    teacher._vae.encode = encode
+    networks.vae.encode = encode
     for plan, expected in ((None, [3]), (Plan(9, 2), [2, 1])):
         sizes.clear()
         if plan:
@@ -180,7 +203,9 @@ def test_images_without_a_gradient_are_encoded_in_pieces(teacher: DiffusionTeach
 
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("piece", [1, 2, 3])
-def test_pull_back_in_pieces_equals_plain_backward(teacher: DiffusionTeacher, piece: int, recompute: bool) -> None:
+def test_pull_back_in_pieces_equals_plain_backward(
+    teacher: DiffusionTeacher, networks: Networks, piece: int, recompute: bool
+) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(3, 3, 64, 64, generator=generator, requires_grad=True)
     g = torch.randn(3, 4, 8, 8, generator=generator) * 1e-6
@@ -192,7 +217,7 @@ def test_pull_back_in_pieces_equals_plain_backward(teacher: DiffusionTeacher, pi
     error = float((pixels - images.grad).abs().max() / images.grad.abs().max())
     print(f"{piece} views at a time, recompute {recompute}: relative error {error:.1e}, tolerance 1e-5")
     assert error < 1e-5 and torch.allclose(encoded.x, x, atol=1e-6) and not encoded.x.requires_grad
-    assert teacher._vae.encoder.gradient_checkpointing == recompute
+    assert networks.vae.encoder.gradient_checkpointing == recompute
 
 
 @pytest.mark.parametrize("piece", [1, 3])
@@ -254,49 +279,63 @@ def test_clipping_keeps_directions_and_never_raises_a_pixel() -> None:
     assert torch.equal(clip_pixels(gradient, 0), gradient) and not clip_pixels(gradient * 0, 3).any()
 
 
+def test_clipping_is_relative_to_all_channels_that_there_are() -> None:
+    gradient = torch.ones(1, 5, 8, 8)
+    gradient[:, :, 0, 0] = 100
+    limit = 2 * gradient.square().mean().sqrt()
+    largest = float(clip_pixels(gradient, 2.0).max())
+    print(f"largest {largest:.4f}, limit {float(limit):.4f}")
+    assert largest == pytest.approx(float(limit), rel=1e-5)
+
+
 # --- The loop ----------------------------------------------------------------------------------------------------
 
-SMALL = replace(RECIPE, iterations=4, resolution=64, views_per_step=3, view_pool=6, weighting="sigma2", negative="ugly",
-                w2=(0.0, 1.0, 0.5, 1.0), levels=3, table_log2=8)  # fmt: skip
+SMALL = overridden(
+    RECIPE,
+    {"iterations": 4, "resolution": 64, "views_per_step": 3, "view_pool": 6, "weighting": "sigma2", "negative": "ugly",
+     "w2": (0.0, 1.0, 0.5, 1.0), "levels": 3, "table_log2": 8},
+)  # fmt: skip
 
 
-def make_loop(teacher: DiffusionTeacher, recipe=SMALL) -> Synthesis:
+def make_loop(teacher: DiffusionTeacher, recipe: Recipe = SMALL) -> Loop:
     generator = torch.Generator().manual_seed(0)
     pool = [
         replace(view, conditions={name: view.conditions["depth"].half() for name in ("depth", "canny")})
         for view in make_pool(generator, recipe)
     ]
-    return Synthesis(
-        teacher, pool, recipe, prompt="red brick", negative="ugly", loss="csd", generator=generator
+    return assemble(
+        teacher, pool, NewTexture(recipe), recipe, Words("red brick", "ugly"), loss="csd", generator=generator
     )
 
 
-def after(synthesis: Synthesis, steps: int) -> torch.Tensor:
+def after(loop: Loop, steps: int) -> torch.Tensor:
     for _ in range(steps):
-        assert synthesis.step()
-    return colors(synthesis)
+        assert loop.step()
+    return colors(loop)
 
 
 def test_every_rung_of_the_ladder_makes_the_same_step(teacher: DiffusionTeacher) -> None:
     whole = after(make_loop(teacher), 1)
     loop = make_loop(teacher)
-    need = loop.need()
+    need = loop.need
     print(f"{need.bytes(ladder(need)[0]) / 1e6:.0f} MB estimated for the tiny teacher")
     assert (need.views, need.rows) == (3, 3)
     for plan in ladder(need):
         loop = make_loop(teacher)
-        loop.budget(need, plan)
+        loop.work_in(plan)
         error = float((after(loop, 1) - whole).abs().max())
         print(f"{plan.words()}: {error:.1e}, tolerance 1e-4")
         # Adam's first step is the sign of the gradient, so rounding may show a little.
         assert error < 1e-4
 
 
-def test_when_the_memory_runs_out_the_same_step_is_made_in_smaller_pieces(teacher: DiffusionTeacher) -> None:
+def test_when_the_memory_runs_out_the_same_step_is_made_in_smaller_pieces(
+    teacher: DiffusionTeacher, networks: Networks
+) -> None:
     expected = after(make_loop(teacher), 3)
     loop = make_loop(teacher)
-    loop.budget(loop.need(), ladder(loop.need())[0])
-    honest, refused = teacher._unet.forward, []
+    loop.work_in(ladder(loop.need)[0])
+    honest, refused = networks.unet.forward, []
 
     def forward(x, *arguments, **options):
         if len(x) > 3 and loop.iteration >= 1:
@@ -304,44 +343,44 @@ def test_when_the_memory_runs_out_the_same_step_is_made_in_smaller_pieces(teache
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return honest(x, *arguments, **options)
 
-    teacher._unet.forward = forward
+    networks.unet.forward = forward
     found = after(loop, 3)
     error = float((found - expected).abs().max())
     print(f"refused batches {refused}; {loop.notes}; difference from the whole run {error:.1e}, tolerance 1e-3")
     assert refused == [9, 9] and len(loop.notes) == 2 and error < 1e-3
     assert loop.notes[0].startswith("The memory ran out at step 2; it goes on with")
-    assert loop.plan == Plan(3, 3, text_on_cpu=True)
+    assert teacher.plan == Plan(3, 3, text_on_cpu=True)
 
 
-def test_when_nothing_is_left_to_save_it_is_said(teacher: DiffusionTeacher, tmp_path: Path) -> None:
+def test_when_nothing_is_left_to_save_it_is_said(teacher: DiffusionTeacher, networks: Networks) -> None:
     loop = make_loop(teacher)
-    loop.budget(loop.need(), ladder(loop.need())[0])
+    loop.work_in(ladder(loop.need)[0])
     before = colors(loop)
 
     def forward(*arguments, **options):
         raise MemoryError
 
-    teacher._unet.forward = forward
-    with pytest.raises(JobFailure, match="does not suffice for one view of 64 pixels") as caught:
+    networks.unet.forward = forward
+    with pytest.raises(JobFailure, match="does not suffice for one view of a step: .*'resolution'") as caught:
         loop.step()
-    assert caught.value.kind == "memory" and loop.plan == ladder(loop.need())[-1]
+    assert caught.value.kind == "memory" and teacher.plan == ladder(loop.need)[-1]
     assert torch.equal(colors(loop), before)
 
 
-def test_another_error_is_not_taken_for_a_full_memory(teacher: DiffusionTeacher) -> None:
+def test_another_error_is_not_taken_for_a_full_memory(teacher: DiffusionTeacher, networks: Networks) -> None:
     loop = make_loop(teacher)
-    loop.budget(loop.need(), ladder(loop.need())[0])
+    loop.work_in(ladder(loop.need)[0])
 
     def forward(*arguments, **options):
         raise RuntimeError("shapes differ")
 
-    teacher._unet.forward = forward
+    networks.unet.forward = forward
     with pytest.raises(RuntimeError, match="shapes differ"):
         loop.step()
     assert not loop.notes
 
 
 def test_the_estimate_knows_the_sizes_of_the_networks(teacher: DiffusionTeacher) -> None:
-    need = make_loop(teacher).need()
+    need = make_loop(teacher).need
     assert need.weights == teacher.held() and 0 < need.text_weights < need.weights
     assert memory.free_bytes(torch.device("cpu")) > 10**8

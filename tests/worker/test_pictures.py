@@ -11,7 +11,7 @@ from PIL import Image
 
 from csd_addon.jobs.folder import JobFolder, new_folder
 from csd_addon.protocol import Cancelled, Message, Progress, encode
-from csd_addon.worker.run import texture
+from csd_addon.worker.run import grow
 from csd_addon.worker.run.entry import run_job
 from csd_addon.worker.run.pictures import write_pictures
 from csd_addon.worker.serve.control import Control
@@ -72,7 +72,7 @@ def test_every_tile_is_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [make_folder, edit_folder])
 def test_a_run_leaves_its_pictures_and_no_checkpoint(tmp_path: Path, make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texture, "PROGRESS_PERIOD", 0.0)
+    monkeypatch.setattr(grow, "PROGRESS_PERIOD", 0.0)
     folder = make(tmp_path, iterations=2)
     (folder.checkpoint / "state.safetensors").write_bytes(b"of an earlier part of the run")
     run_recorded(folder)

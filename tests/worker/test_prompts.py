@@ -12,14 +12,19 @@ import torch
 from csd_addon.core.mesh import Normalization
 from csd_addon.core.resolving import resolve
 from csd_addon.core.settings import JobSettings
+from csd_addon.core.teacher_folder import read_preferences
 from csd_addon.core.views import View
-from csd_addon.jobs.folder import read_json
 from csd_addon.worker.look.surface import Surface
 from csd_addon.worker.look.views import sample_pool
-from csd_addon.worker.method.synthesis import Synthesis
-from csd_addon.worker.teacher.prompts import PromptCache, text_for, view_word
+from csd_addon.worker.method.assembly import assemble
+from csd_addon.worker.method.guide import Words
+from csd_addon.worker.shape.appearance import NewTexture
+from csd_addon.worker.teacher.diffusion import MOST_EMBEDDED, DiffusionTeacher
+from csd_addon.worker.teacher.loading import load_networks
+from csd_addon.worker.teacher.prompts import text_for, view_word
 from tests import shapes
-from tests.worker.test_synthesis import ImageTeacher
+from tests.worker.test_loop import ImageTeacher
+from tests.worker.test_teacher import CPU, save_tiny
 
 MINI = Path(__file__).parents[2] / "csd_addon" / "teachers" / "mini"
 # What Blender's views of these names look at: the side that faces this way.
@@ -54,42 +59,51 @@ def test_each_view_of_a_run_gets_the_word_of_the_side_that_it_sees(front: str) -
     recipe, generator = resolve(settings, {}), torch.Generator().manual_seed(0)
     surface = Surface.of(mesh, Normalization.of(mesh.positions))
     teacher = ImageTeacher()
-    pool = list(sample_pool(surface, recipe, generator, teacher.conditions))
+    pool = list(sample_pool(surface, recipe.views, generator, teacher.conditions))
     asked: list[str] = []
-    embed = teacher.embed
-    teacher.embed = lambda texts: asked.extend(texts) or embed(texts)  # type: ignore[method-assign]
-    Synthesis(teacher, pool, recipe, prompt="red brick", negative="", loss="csd", generator=generator).step()
+    predict_noise = teacher.predict_noise
+
+    def listening(x_t, t, told, rows):
+        asked.extend(text for row in rows for text in told.prompts[row])
+        return predict_noise(x_t, t, told, rows)
+
+    teacher.predict_noise = listening  # type: ignore[method-assign]
+    words = Words("red brick")
+    assemble(teacher, pool, NewTexture(recipe), recipe, words, loss="csd", generator=generator).step()
     wanted = {f"red brick, {expected_word(pooled.view, FACES[front])}" for pooled in pool}
     print(f"{front}: {sorted(wanted)}")
     assert set(asked) - {""} == wanted and len(wanted) >= 4
     one = next(pooled.view for pooled in pool if abs(pooled.view.elevation) < 20)
-    assert text_for("x", one, recipe, close_up=False) == f"x, {expected_word(one, FACES[front])}"
+    assert text_for("x", one, recipe.views, close_up=False) == f"x, {expected_word(one, FACES[front])}"
 
 
 def test_the_bundled_teachers_know_no_view_words_and_one_without_wishes_does() -> None:
     settings = JobSettings(prompt="x", front="left")
     for name in ("mini", "broad"):
-        assert not resolve(settings, read_json(MINI.parent / name / "csd.json")).view_words
-    recipe = resolve(settings, {})
-    assert recipe.view_words and recipe.front == 270
+        assert not resolve(settings, read_preferences(MINI.parent / name)).views.view_words
+    views = resolve(settings, {}).views
+    assert views.view_words and views.front == 270
 
 
 def test_text_row_gets_view_and_close_up_words_as_the_recipe_says() -> None:
-    view, recipe = View(180, 0, 3, 40), resolve(JobSettings(prompt="brick"), {})
-    assert text_for("brick", view, recipe, close_up=True) == "brick, back view, close-up"
-    silent = replace(recipe, view_words=False)
+    view, numbers = View(180, 0, 3, 40), resolve(JobSettings(prompt="brick"), {}).views
+    assert text_for("brick", view, numbers, close_up=True) == "brick, back view, close-up"
+    silent = replace(numbers, view_words=False)
     assert text_for("brick", view, silent, close_up=False) == "brick"
     assert text_for("brick", view, replace(silent, close_up_words=""), close_up=True) == "brick"
 
 
-def test_each_text_is_embedded_once() -> None:
-    asked: list[str] = []
-
-    def embed(texts) -> torch.Tensor:
-        asked.extend(texts)
-        return torch.stack([torch.full((2, 3), float(len(text))) for text in texts])
-
-    cache = PromptCache(embed)
-    result = cache(["a", "bbb", "a"])
-    assert cache(["bbb"]).shape == (1, 2, 3) and asked == ["a", "bbb"]
-    assert result[:, 0, 0].tolist() == [1.0, 3.0, 1.0]
+def test_each_text_is_embedded_once_and_alone(tmp_path: Path) -> None:
+    networks = load_networks({"root": str(save_tiny(tmp_path))}, torch.float32, ())
+    teacher = DiffusionTeacher.of(networks, tmp_path, CPU, torch.float32)
+    asked: list[torch.Tensor] = []
+    networks.text_encoder.register_forward_hook(lambda network, given, answer: asked.append(given[0]))
+    result = teacher.embed(["red brick", "moss", "red brick"])
+    assert teacher.embed(["moss"]).shape == (1, *result.shape[1:])
+    assert [len(tokens) for tokens in asked] == [1, 1], "two texts, each alone"
+    assert torch.equal(result[0], result[2]) and not torch.equal(result[0], result[1])
+    # A warm worker does not keep all that it was ever asked.
+    teacher.embed([f"wall {i}" for i in range(MOST_EMBEDDED)])
+    teacher.embed(["moss"])
+    teacher.embed(["moss"])
+    assert len(asked) == 2 + MOST_EMBEDDED + 1

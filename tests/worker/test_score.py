@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 import torch
 
+from csd_addon.core.views import View
 from csd_addon.worker.method import score
 from csd_addon.worker.teacher.gaussian import stable_diffusion_schedule
+from csd_addon.worker.teacher.interface import Conditioning
 
 W = 7.5
 TOLERANCE = 1e-6
 
 
+SEEDS = {"text": 1, "negative": 2, "null": 3}
+TEXTS = {"text": "a", "negative": "b", "null": ""}
+
+
 class RecordedTeacher:
-    """Any fixed tensors as predictions, told apart by the first number of the embedding; records its calls."""
+    """Any fixed tensors as predictions, others for each row; records its calls."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self) -> None:
         self.alphas_cumprod = stable_diffusion_schedule()
-        self.calls: list[dict[str, torch.Tensor]] = []
-        self._seed = seed
+        self.calls: list[dict] = []
 
-    def predict_noise(self, x_t, t, prompts, conditions, scales, *, shared_rows=1):
-        self.calls.append({"x_t": x_t, "t": t, "prompts": prompts, "conditions": conditions, "scales": scales})
-        rows = []
-        for x, p in zip(x_t, prompts, strict=True):
-            generator = torch.Generator().manual_seed(self._seed + int(p.flatten()[0]))
-            rows.append(torch.randn(x.shape, generator=generator, dtype=x.dtype))
-        return torch.stack(rows)
+    def predict_noise(self, x_t, t, told, rows):
+        self.calls.append({"x_t": x_t, "t": t, "told": told, "rows": tuple(rows)})
+        return {row: torch.stack([fixed(x, SEEDS[row]) for x in x_t]) for row in rows}
 
 
-PROMPTS = {"text": 1.0, "negative": 2.0, "null": 3.0}
+def fixed(like: torch.Tensor, seed: int) -> torch.Tensor:
+    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed), dtype=like.dtype)
 
 
-def embeddings(batch: int) -> dict[str, torch.Tensor]:
-    return {name: torch.full((batch, 4, 8), value, dtype=torch.float64) for name, value in PROMPTS.items()}
+def told_of(
+    batch: int, rows: Sequence[str] = score.ROWS, images: Mapping[str, torch.Tensor] | None = None,
+    scales: Mapping[str, float] | None = None,
+) -> Conditioning:  # fmt: skip
+    """What a teacher is told of ``batch`` images: one text for each of the ``rows``."""
+    prompts = {row: [TEXTS[row]] * batch for row in rows}
+    return Conditioning(prompts, images or {}, scales or {}, cameras=[View(0, 0, 4, 35)] * batch)
 
 
 def gradient(coefficients: score.Coefficients, *, batch: int = 2, weighting: str = "sigma2") -> torch.Tensor:
@@ -42,7 +51,7 @@ def gradient(coefficients: score.Coefficients, *, batch: int = 2, weighting: str
     noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
     t = torch.tensor([300, 700][:batch])
     g, _ = score.score_gradient(
-        RecordedTeacher(), x, t, noise, coefficients=coefficients, prompts=embeddings(batch), weighting=weighting
+        RecordedTeacher(), x, t, noise, coefficients=coefficients, told=told_of(batch), weighting=weighting
     )
     return g
 
@@ -92,7 +101,8 @@ def test_coefficient_sums() -> None:
     def predictions(c: score.Coefficients) -> float:
         return c.text + c.negative + c.null
 
-    for c in (score.csd(), score.csd(1, 0.7), score.csd(1, 0.5, 0.05), score.sds(W), score.sds(W, negative=True)):
+    for c in (score.csd(), score.csd(1, 0.7), score.csd(1, 0.5, 0.05), score.sds(W), score.sds(W, negative=True),
+              score.guided(W, 0.5)):  # fmt: skip
         assert abs(predictions(c) + c.noise) < 1e-12, "a shift of all predictions by the noise changes nothing"
     assert predictions(score.csd(1, 0.7)) == pytest.approx(0, abs=1e-12)
     assert predictions(score.csd(1, 0.5, kappa=0.05)) == pytest.approx(0.05)
@@ -100,6 +110,17 @@ def test_coefficient_sums() -> None:
     # NFSD (method.md 2.2): at noisy steps Eq 10 with (s, 1), below them a row that keeps the prediction's own size.
     assert score.csd(W, 1) == score.Coefficients(text=W, negative=-1, null=1 - W)
     assert predictions(score.Coefficients(text=W, null=1 - W)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("negative_weight", [0.0, 0.5])
+def test_guidance_of_sampling_is_the_generative_part_and_so_much_classifier(negative_weight: float) -> None:
+    # [eps_y - eps] + (guidance - 1) [eps_y - eps_0] - weight [eps_neg - eps_0]; diffusers counts guidance so.
+    generative = gradient(score.Coefficients(text=1, noise=-1))
+    negative = gradient(score.Coefficients(text=0, negative=1, null=-1))
+    expected = generative + (W - 1) * gradient(score.csd()) - negative_weight * negative
+    assert_same(gradient(score.guided(W, negative_weight)), expected)
+    assert score.guided(W, negative_weight) == score.csd(W - 1, negative_weight, kappa=1.0)
+    assert score.guided(1.0).rows() == ("text",), "guidance 1 is the prompt alone"
 
 
 def test_cfg_conventions_differ_by_one() -> None:
@@ -121,29 +142,28 @@ def test_cfg_conventions_differ_by_one() -> None:
 )
 def test_rows_with_coefficient_zero_are_not_evaluated(coefficients: score.Coefficients, rows: tuple) -> None:
     teacher, x = RecordedTeacher(), torch.randn(2, 4, 6, 6)
-    prompts = {row: embeddings(2)[row] for row in rows}
-    score.score_gradient(
-        teacher, x, torch.tensor([10, 20]), torch.randn_like(x), coefficients=coefficients, prompts=prompts,
+    _, norms = score.score_gradient(
+        teacher, x, torch.tensor([10, 20]), torch.randn_like(x), coefficients=coefficients, told=told_of(2, rows),
         weighting="uniform",
     )  # fmt: skip
     (call,) = teacher.calls
-    seen = call["prompts"][:, 0, 0].reshape(len(rows), 2)
-    assert seen.tolist() == [[PROMPTS[row]] * 2 for row in rows]
+    assert call["rows"] == rows and call["told"].prompts == {row: [TEXTS[row]] * 2 for row in rows}
+    assert norms["total"] > 0
 
 
 def test_every_row_gets_the_same_image_step_and_conditions() -> None:
     teacher, x = RecordedTeacher(), torch.randn(3, 4, 6, 6, generator=torch.Generator().manual_seed(4))
+    noise, t = torch.randn(x.shape, generator=torch.Generator().manual_seed(5)), torch.tensor([10, 500, 900])
     depth, canny = torch.rand(2, 3, 3, 8, 8)
+    told = told_of(3, images={"depth": depth, "canny": canny}, scales={"depth": 1.0, "canny": 0.5})
     score.score_gradient(
-        teacher, x, torch.tensor([10, 500, 900]), torch.zeros_like(x), coefficients=score.csd(1, 0.5),
-        prompts=embeddings(3), weighting="uniform", conditions=[depth, canny], scales=[1.0, 0.5],
+        teacher, x, t, noise, coefficients=score.csd(1, 0.5), told=told, weighting="uniform"
     )  # fmt: skip
+    # One call for all rows: whatever they are told, it is one x_t, one t and one set of conditions.
     (call,) = teacher.calls
-    for tensor, single in ((call["t"], torch.tensor([10, 500, 900])), (call["conditions"][0], depth),
-                           (call["conditions"][1], canny)):  # fmt: skip
-        assert torch.equal(tensor, torch.cat([single] * 3))
-    assert torch.equal(call["x_t"][:3], call["x_t"][3:6]) and torch.equal(call["x_t"][:3], call["x_t"][6:])
-    assert call["scales"] == [1.0, 0.5]
+    assert call["rows"] == ("text", "negative", "null") and call["told"] is told
+    abar = teacher.alphas_cumprod[t].reshape(3, 1, 1, 1)
+    assert torch.equal(call["x_t"], abar.sqrt() * x + (1 - abar).sqrt() * noise) and torch.equal(call["t"], t)
 
 
 @pytest.mark.parametrize("batch", [1, 4])

@@ -1,1 +1,1 @@
-"""The private Python environment of the worker: planned, made, found, removed."""
+"""The worker's Python environment: planned (`planning`), made (`venv`), found and removed (`installed`)."""

@@ -1,4 +1,4 @@
-"""An offline bundle: a folder with everything that another machine of the same kind installs the runtime from.
+"""An offline bundle: a folder from which another machine of the same kind installs the runtime. What lies in it.
 
     FOLDER/bundle.json   which list it was made from; written last
     FOLDER/LIST.txt      that list, for reading
@@ -20,9 +20,10 @@ FILE = "bundle.json"
 
 @dataclass(frozen=True)
 class Bundle:
-    """``list_name``: the list in ``locks/`` whose wheels are in ``folder``."""
+    """A complete bundle."""
 
     folder: Path
+    # The name of the list in ``locks/`` whose wheels it holds, without suffix.
     list_name: str
 
     @property
@@ -34,7 +35,7 @@ class Bundle:
 def read(folder: Path) -> Bundle:
     """Return the bundle in ``folder``.
 
-    Raises RuntimeMissing when it is none, is not complete, or belongs to another release of the program.
+    Raises RuntimeMissing when there is none, or it is not complete, or belongs to another release of the program.
     """
     try:
         kept = json.loads((folder / FILE).read_text("utf-8"))
@@ -53,7 +54,7 @@ def read(folder: Path) -> Bundle:
 
 
 def finish(folder: Path, lock: Path) -> Bundle:
-    """Declare the bundle in ``folder`` complete: its wheels are those of ``lock``."""
+    """Declare the bundle in ``folder`` complete, with the wheels of ``lock``. `write_bundle` calls it last."""
     (folder / lock.name).write_text(lock.read_text("utf-8"), encoding="utf-8")
     kept = {"list": lock.stem, "sha256": lockfile.digest([lock])}
     (folder / FILE).write_text(json.dumps(kept, indent=1), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""The last word on an environment: its libraries are imported, and its torch multiplies matrices on the best device.
+"""The check of an environment: its libraries are imported, and its torch multiplies matrices on the best device.
 
-The check runs in the environment's own Python. It tries CUDA, then MPS, then the processor, in the worker's order. A
-card that is seen but computes wrongly or not at all is told in ``Device.problem``, with the next device taken.
+The check runs in the environment's own Python. It tries CUDA, then MPS, then the processor, as the worker does. When a
+card is seen but computes wrongly or not at all, ``Device.problem`` says so and the next device is taken.
 """
 
 from __future__ import annotations
@@ -76,20 +76,28 @@ MARK = "CSD-DEVICE "
 
 @dataclass(frozen=True)
 class Device:
-    """What torch computes on. kind: "cuda", "mps" or "cpu". gflops: measured with 1024 x 1024 float32 matrices."""
+    """What torch computes on."""
 
+    # "cuda", "mps" or "cpu".
     kind: str
+    # For a person: "NVIDIA H200", "Processor".
     name: str
+    # The version of torch.
     torch: str
+    # 10^9 operations a second, measured with 1024 x 1024 float32 matrices.
     gflops: float
+    # The card's memory in GB (10^9 bytes); 0 for other devices.
     memory_gb: float = 0.0
+    # CUDA's compute capability: "9.0"; "" for other devices.
     capability: str = ""
+    # The version of NVIDIA's driver; "" where it is not known.
     driver: str = ""
+    # Why a better device is not used; "" where nothing is wrong.
     problem: str = ""
 
     @property
     def sentence(self) -> str:
-        """Name, memory, driver, capability and speed, as far as they are known."""
+        """Name, memory, driver, capability and speed, as far as they are known, without a full stop."""
         known = [
             f"{self.memory_gb:g} GB" if self.memory_gb else "",
             f"driver {self.driver}" if self.driver else "",
@@ -101,12 +109,12 @@ class Device:
         return f"{name}: {', '.join(filter(None, known))}"
 
     def to_json(self) -> dict[str, str | float]:
-        """All fields, for a file or a message."""
+        """Return all fields, for a file or a message."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, kept: object) -> Device | None:
-        """Read what `to_json` gave; None where it is something else, an older release's for example."""
+        """Return the device that `to_json` described; None where ``kept`` comes from another release."""
         names = {field.name for field in fields(cls)}
         if not isinstance(kept, dict) or not {"kind", "name", "torch", "gflops"} <= set(kept) <= names:
             return None
@@ -114,11 +122,11 @@ class Device:
 
 
 def check_command(python: Path, modules: Sequence[str]) -> list[str]:
-    """Return the command that imports all of ``modules`` in ``python`` and, with torch among them, computes."""
+    """Return the command that imports ``modules`` in ``python``; with torch among them, it computes, too."""
     return [str(python), "-I", "-c", CHECK, *modules]
 
 
 def read_device(output: str) -> Device | None:
-    """Return what the check said about the device; None where it came to nothing or there was no torch."""
+    """Return the device from the check's ``output``; None where the check failed or there was no torch."""
     lines = [line for line in output.splitlines() if line.startswith(MARK)]
     return Device.from_json(json.loads(lines[-1].removeprefix(MARK))) if lines else None

@@ -1,4 +1,7 @@
-"""How much a folder grows and how fast: an installer says nothing for minutes while a large file comes."""
+"""How much a folder grows and how fast.
+
+An installer prints nothing for minutes while it fetches a large file. The growth of its cache shows the progress.
+"""
 
 from __future__ import annotations
 
@@ -10,42 +13,48 @@ from pathlib import Path
 
 from .. import folders
 
-# Seconds between two looks, and so many times what a look takes: half a second where torch with CUDA lies, on a quiet
-# machine.
-PERIOD, REST = 3.0, 5.0
-# The speed is that of so many looks.
-LOOKS = 4
+# The shortest pause between two measurements.
+PERIOD_SECONDS = 3.0
+# A pause lasts this many times as long as the measurement before it. Where torch with CUDA lies, one takes half a
+# second on a quiet machine.
+PAUSE_FACTOR = 5.0
+# The speed is averaged over this many measurements.
+SAMPLES = 4
 
 
-class Scales(threading.Thread):
-    """Calls ``tell(megabytes since the start, megabytes per second)`` from a thread of its own until it is stopped."""
+class FolderGrowth(threading.Thread):
+    """Measures ``folder`` in a thread of its own until it is stopped.
 
-    def __init__(self, folder: Path, tell: Callable[[float, float], None]) -> None:
+    Calls ``report(megabytes since the start, megabytes per second)`` in that thread. A megabyte is 10^6 bytes.
+    """
+
+    def __init__(self, folder: Path, report: Callable[[float, float], None]) -> None:
         super().__init__(daemon=True)
-        self._folder, self._tell = folder, tell
-        self._over = threading.Event()
-        self._seen: deque[tuple[float, int]] = deque(maxlen=LOOKS)
+        self._folder, self._report = folder, report
+        self._stopped = threading.Event()
+        # (time of the measurement in seconds, bytes)
+        self._samples: deque[tuple[float, int]] = deque(maxlen=SAMPLES)
 
     def run(self) -> None:
-        """Look until `stop`."""
-        took = self._look()
-        first = self._seen[0][1]
-        while not self._over.wait(max(PERIOD, REST * took)):
-            took = self._look()
-            (then, before), (now, weight) = self._seen[0], self._seen[-1]
-            self._tell((weight - first) / 1e6, max(weight - before, 0) / (now - then) / 1e6)
+        """Measure until `stop`."""
+        took = self._measure()
+        first = self._samples[0][1]
+        while not self._stopped.wait(max(PERIOD_SECONDS, PAUSE_FACTOR * took)):
+            took = self._measure()
+            (then, before), (now, size) = self._samples[0], self._samples[-1]
+            self._report((size - first) / 1e6, max(size - before, 0) / (now - then) / 1e6)
 
     def stop(self) -> None:
-        """End the looking; nothing is told afterwards."""
-        self._over.set()
+        """End the thread. Nothing is reported afterwards."""
+        self._stopped.set()
         self.join()
 
-    def _look(self) -> float:
-        """Weigh once; returns the seconds that it took."""
+    def _measure(self) -> float:
+        """Add one sample. Returns how many seconds it took."""
         began = time.monotonic()
         try:
-            weight = folders.size(self._folder)
+            size = folders.size(self._folder)
         except OSError:  # the installer renames and deletes meanwhile
-            weight = self._seen[-1][1] if self._seen else 0
-        self._seen.append((time.monotonic(), weight))
+            size = self._samples[-1][1] if self._samples else 0
+        self._samples.append((time.monotonic(), size))
         return time.monotonic() - began

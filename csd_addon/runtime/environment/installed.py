@@ -1,7 +1,7 @@
-"""The worker's environments that lie on this disk, found by looking at files alone, so that a panel may ask.
+"""The worker's environments on this disk. Only files are looked at, so a panel may ask while it draws.
 
-An environment's folder is named for what is in it (``worker-cpu-py311``), its marker tells which list it was made
-from, and the list of that name in ``locks/`` tells whether it is this release's.
+An environment's folder is named for what is in it (``worker-cpu-py311``). Its marker tells which list it was made from.
+A list in ``locks/`` with the same sum shows that the environment belongs to this release.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import folders
-from ..file_lock import exclusive, is_held
+from ..file_lock import is_locked, locked
 from ..paths import Paths
 from . import lockfile, venv
 from .compute import Device
@@ -22,22 +22,22 @@ from .venv import State
 
 # The best first.
 ORDER: tuple[State, ...] = ("ready", "busy", "stale", "broken")
-# For another process to let go of an environment; a panel that looks holds it for an instant, too.
-PATIENCE = 2.0
+# For another process to release an environment. A panel that looks at it holds its lock for an instant, too.
+LOCK_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True)
 class Installed:
-    """One environment; the state "busy": another process is installing it right now.
-
-    ``lock`` is the list that it was made from, None where that is another release's.
-    ``device`` and ``size`` (bytes) are what its last check found; None and 0 where unknown.
-    """
+    """One environment."""
 
     directory: Path
+    # "busy": another process is installing it right now.
     state: State
+    # The list that it was made from. None where that is another release's.
     lock: Path | None = None
+    # What its last check found; None where unknown.
     device: Device | None = None
+    # Bytes on the disk when it was checked last; 0 where unknown.
     size: int = 0
 
     @property
@@ -52,38 +52,38 @@ class Installed:
 
     @property
     def lacks_card(self) -> bool:
-        """Whether its torch was built for a card and computes on the processor, with nothing broken."""
+        """Whether its torch was built for CUDA and computes on the processor, although nothing is broken."""
         device = self.device
         return self.accelerator == "cuda" and device is not None and device.kind == "cpu" and not device.problem
 
 
 def find(paths: Paths, stamp: str) -> Installed | None:
-    """Return the environment that a job would use, or the best of those that need repair; None where there is none.
+    """Return the environment that a job would use, else the best of those that need repair, else None.
 
-    Of several that are ready, the one that was made last.
+    Of several in the best state, it is the one that was made last. ``stamp``: see `venv`.
     """
-    found = [_look(directory, stamp) for directory in _directories(paths)]
-    return min(found, key=lambda one: (ORDER.index(one.state), -_age(one.directory)), default=None)
+    found = [_inspect(directory, stamp) for directory in _directories(paths)]
+    return min(found, key=lambda one: (ORDER.index(one.state), -_made_at(one.directory)), default=None)
 
 
 def _directories(paths: Paths) -> list[Path]:
     return [folder for folder in sorted(paths.environments.glob("worker-*-py*")) if folder.is_dir()]
 
 
-def _look(directory: Path, stamp: str) -> Installed:
+def _inspect(directory: Path, stamp: str) -> Installed:
     _, accelerator, tag = directory.name.split("-", 2)
-    # One for each platform; the digest tells which.
+    # Each platform has a list for this accelerator and Python. The digest tells which one was used.
     digests = {lockfile.digest([lock]): lock for lock in lockfile.LOCKS.glob(f"worker-*-{accelerator}-{tag}.txt")}
     state = venv.inspect(directory, set(digests), stamp, WORKER_MODULES)
-    if state != "ready" and is_held(directory.with_suffix(".lock")):
+    if state != "ready" and is_locked(directory.with_suffix(".lock")):
         state = "busy"
-    lock = digests.get(_kept(directory / venv.MARKER).get("locks", ""))
-    checked = _kept(directory / venv.CHECKED)
+    lock = digests.get(_read_json(directory / venv.MARKER).get("locks", ""))
+    checked = _read_json(directory / venv.CHECKED)
     return Installed(directory, state, lock, Device.from_json(checked.get("device")), int(checked.get("bytes", 0)))
 
 
-def _kept(file: Path) -> dict[str, Any]:
-    """The content of one of our small files; empty where there is none, or where it was cut short."""
+def _read_json(file: Path) -> dict[str, Any]:
+    """Return the content of a small JSON file; empty where there is none or where it is damaged."""
     try:
         kept = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
@@ -91,13 +91,13 @@ def _kept(file: Path) -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
-def _age(directory: Path) -> float:
+def _made_at(directory: Path) -> float:
     marker = directory / venv.MARKER
     return marker.stat().st_mtime if marker.exists() else 0.0
 
 
 def log(paths: Paths) -> Path | None:
-    """Return what the newest installation said, if any is kept."""
+    """Return the log of the newest installation, if one is kept."""
     return max(paths.logs.glob("install-worker-*.log"), key=lambda file: file.stat().st_mtime, default=None)
 
 
@@ -111,23 +111,25 @@ def remove_others(paths: Paths, keep: Path) -> None:
 def _remove(directory: Path) -> int:
     """Delete one environment with its lock file; returns its size in bytes."""
     lock = directory.with_suffix(".lock")
-    with exclusive(lock, patience=PATIENCE):
+    with locked(lock, timeout=LOCK_TIMEOUT, delete=True):
         freed = folders.size(directory)
         folders.delete(directory, first=venv.MARKER)
-    lock.unlink()
     return freed
 
 
 def remove_all(paths: Paths) -> int:
-    """Delete every worker's environment, what was fetched for them, and their logs; returns the bytes of all that.
+    """Delete every environment of the worker, what was fetched for them, and their logs. Returns the bytes freed.
 
-    Teachers, jobs and the user's choices stay. Raises RuntimeMissing when one is being installed or is in use.
+    Teachers, jobs and the user's choices stay. Raises RuntimeMissing when an environment is being installed or is in
+    use.
     """
     freed = sum(_remove(directory) for directory in _directories(paths))
     for folder in (*paths.cache.glob("uv*"), paths.cache / "pycache"):
         if folder.is_dir():
-            freed += folders.size(folder)
-            folders.delete(folder)
+            # `installer.unpack` holds this lock while it writes into such a folder.
+            with locked(folder.with_suffix(".lock"), timeout=LOCK_TIMEOUT, delete=True):
+                freed += folders.size(folder)
+                folders.delete(folder)
     for file in paths.logs.glob("install-worker-*.log"):
         file.unlink()
     for folder in (paths.cache, paths.environments, paths.logs, paths.environments.parent, paths.base):

@@ -1,7 +1,7 @@
 """The two programs that fill an environment: ``uv`` from our own wheel, else ``venv`` and ``pip``.
 
-Both get the same hash-pinned lists, wheels only. pip reads the machine's settings by itself; what uv does
-not read (pip's find-links and index address) is handed on to it.
+Both get the same hash-pinned lists, wheels only. pip reads the machine's settings by itself. uv does not read pip's
+find-links and index URL, so they are handed on to it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from ..errors import RuntimeMissing
-from ..file_lock import exclusive
+from ..file_lock import locked
 from .bundle import Bundle
 from .interpreter import PROBE_SECONDS, Interpreter, clean_environment
 
@@ -30,14 +30,17 @@ UV_WHEELS = {
     "windows-x64": "cfbc13020a64cdf2f116d2936824c38edbf41e5c07f1ea291baf02e31ebf3ed0",
     "macos-arm64": "62b6943c7fd64fac6854f780bea6e0359e5a5bc3241f83ee357bb38276afac49",
 }
+# How long to wait for another process that unpacks uv.
 UNPACK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the machine's pip is told about where wheels are."""
+    """Where this machine's pip looks for wheels."""
 
+    # Folders, ``file:`` addresses and web pages.
     find_links: tuple[str, ...] = ()
+    # The registry; None means the installer's default.
     index_url: str | None = None
 
     @property
@@ -51,7 +54,7 @@ def _as_folder(entry: str) -> Path:
 
 
 def settings(interpreter: Interpreter) -> Settings:
-    """Ask the interpreter's pip for its settings; a Python without pip leaves ``PIP_FIND_LINKS`` alone."""
+    """Return the settings of the interpreter's pip. For a Python without pip, only the ``PIP_*`` variables count."""
     listed = subprocess.run(
         [interpreter.executable, "-m", "pip", "config", "list"],
         capture_output=True,
@@ -76,16 +79,15 @@ def _is_remote(entry: str) -> bool:
 
 @dataclass(frozen=True)
 class Installer:
-    """Command lines for making one environment.
-
-    ``uv`` is the program, which `prepare` unpacks from ``wheel``; both are None where pip does the work.
-    ``offline``: wheels come from the settings' folders alone.
-    """
+    """Command lines for making one environment."""
 
     settings: Settings
+    # `Paths.cache`
     cache: Path
+    # The program ``uv``, which `prepare` unpacks from ``wheel``. Both are None where pip does the work.
     uv: Path | None = None
     wheel: Path | None = None
+    # Whether wheels come from the folders of ``settings`` alone.
     offline: bool = False
 
     @property
@@ -130,7 +132,7 @@ class Installer:
 def choose_installer(
     interpreter: Interpreter, *, wheels: Path, cache: Path, bundle: Bundle | None = None
 ) -> Installer:
-    """Return uv where ``wheels`` or the ``bundle`` holds it for this platform, else pip; writes nothing."""
+    """Return uv where ``wheels`` or the ``bundle`` holds it for this platform, else pip. Writes nothing."""
     platform, offline = interpreter.platform, bundle is not None
     told = Settings((str(bundle.wheels),)) if bundle else settings(interpreter)
     wheel = fitting_wheel(wheels, platform) or (fitting_wheel(bundle.folder, platform) if bundle else None)
@@ -156,14 +158,16 @@ def _fits(name: str, platform: str) -> bool:
 
 
 def unpack(wheel: Path, program: Path) -> None:
-    """Put the program of ``wheel`` where ``program`` says, unless it is there whole.
+    """Unpack ``uv`` from ``wheel`` to the path ``program``, unless it is there whole.
 
     Raises RuntimeMissing when the wheel's sha256 does not stand in ``UV_WHEELS``.
     """
     if hashlib.sha256(wheel.read_bytes()).hexdigest() not in UV_WHEELS.values():
         raise RuntimeMissing(f"{wheel} is damaged or was changed: reinstall the extension.")
-    program.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(program.with_suffix(".lock"), patience=UNPACK_SECONDS), zipfile.ZipFile(wheel) as archive:
+    # Beside the folder and not in it: removing the runtime deletes the whole folder.
+    lock = program.parent.with_suffix(".lock")
+    with locked(lock, timeout=UNPACK_SECONDS), zipfile.ZipFile(wheel) as archive:
+        program.parent.mkdir(parents=True, exist_ok=True)
         member = next(
             info for info in archive.infolist() if info.filename.endswith(f"/scripts/{program.name}")
         )

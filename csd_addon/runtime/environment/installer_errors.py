@@ -1,7 +1,7 @@
-"""What an installer's failure means: its many lines become one cause and one remedy.
+"""Explains an installer's failure: its many lines become one cause and one remedy.
 
-uv and pip say the same troubles in other words; both are looked for. The first row that fits wins, so the order goes
-from the certain to the vague. The lines themselves are in the log.
+uv and pip report the same error in different words; both are looked for. The first row that matches wins, so the rows
+go from the certain to the vague. The lines themselves are in the log.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-# (what the installer says, cause and remedy)
-TROUBLES = (
+# (a regular expression for the installer's output, cause and remedy)
+KNOWN_ERRORS = (
     (
         r"no space left|errno 28\b|os error 28\b|disk quota|file too large|errno 27\b|os error (27|112)\b",
         "The disk is full: make room, or choose another folder for the runtime, then repair it.",
@@ -50,15 +50,12 @@ TROUBLES = (
 )
 
 
-def sentence(lines: Sequence[str], exit_status: int) -> str:
-    """Return what went wrong and what to do, from the installer's own ``lines``."""
+def explain(lines: Sequence[str], exit_status: int) -> str:
+    """Return one sentence or two that say what went wrong and what to do, from the installer's own ``lines``."""
     said = "".join(lines)
-    for pattern, cause_and_remedy in TROUBLES:
+    for pattern, cause_and_remedy in KNOWN_ERRORS:
         if re.search(pattern, said, re.IGNORECASE):
             return cause_and_remedy
-    return f"The environment could not be made: {_last_error(lines)} (exit status {exit_status})."
-
-
-def _last_error(lines: Sequence[str]) -> str:
     errors = [line for line in lines if re.match(r"\s*(error|×)", line, re.IGNORECASE)]
-    return (errors or lines or ["it said nothing"])[-1].strip().removeprefix("ERROR: ").rstrip(".")
+    last = (errors or lines or ["it said nothing"])[-1].strip().removeprefix("ERROR: ").rstrip(".")
+    return f"The environment could not be made: {last} (exit status {exit_status})."

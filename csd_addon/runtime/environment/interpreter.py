@@ -1,4 +1,4 @@
-"""Python interpreters on this machine, asked by running them and never guessed from their name."""
+"""Python interpreters on this machine. Each is run to learn what it is; nothing is guessed from its name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import RuntimeMissing
 SUPPORTED = ("3.11", "3.13")
 PROBE_SECONDS = 30
 # What a child must not inherit from the process that starts it: Blender sets some of these for itself.
-INHERITED = {
+NOT_INHERITED = {
     "PYTHONPATH",
     "PYTHONHOME",
     "PYTHONSTARTUP",
@@ -38,15 +38,14 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python that was run and answered.
-
-    ``platform`` is in the manifest's words (``linux-x64``), or the platform's own name where the product
-    has no lock for it; ``has_venv`` tells whether it can make an environment without ``uv``.
-    """
+    """A Python that was run and answered."""
 
     executable: Path
+    # (major, minor)
     version: tuple[int, int]
+    # As in the add-on's manifest: "linux-x64". The platform's own name where there is no list for it.
     platform: str
+    # Whether it can make an environment without ``uv``.
     has_venv: bool
 
     @property
@@ -65,12 +64,12 @@ def clean_environment() -> dict[str, str]:
 
     ``PIP_*`` stays: proxies, certificates and wheel folders of the machine are the user's own choice.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in INHERITED}
+    kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 
 
 def probe(executable: Path) -> Interpreter:
-    """Run ``executable`` and return what it is.
+    """Run ``executable`` and return what it says about itself.
 
     Raises RuntimeMissing when it does not start, is not CPython, or answers something else.
     """
@@ -108,19 +107,15 @@ def _platform_name(platform: str, machine: str) -> str:
 
 
 def has_nvidia() -> bool:
-    """Whether the driver of an NVIDIA card is there; asks for files only."""
+    """Return whether the driver of an NVIDIA card is installed. Looks at files only."""
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
-def on_this_machine() -> Iterator[Path]:
+def candidate_pythons() -> Iterator[Path]:
     """Yield executables that may be a supported Python: on PATH, then in pyenv's folder."""
     for version in SUPPORTED:
         if found := shutil.which(f"python{version}"):
             yield Path(found)
-    yield from _pyenv_versions()
-
-
-def _pyenv_versions() -> Iterator[Path]:
     pyenv = shutil.which("pyenv")
     if pyenv is None:
         return
@@ -130,11 +125,14 @@ def _pyenv_versions() -> Iterator[Path]:
             yield from sorted(Path(done.stdout.strip()).glob(f"versions/{version}.*/bin/python{version}"))
 
 
-def usable(first: Path) -> tuple[list[Interpreter], list[str]]:
-    """Return the interpreters that answer, ``first`` first, and a sentence for each that does not."""
+def find_interpreters(first: Path) -> tuple[list[Interpreter], list[str]]:
+    """Return the interpreters that answer, ``first`` first, and a sentence for each that does not.
+
+    Of each version only the first that is found is returned.
+    """
     answered: dict[tuple[int, int], Interpreter] = {}
     refused = []
-    for executable in (first, *on_this_machine()):
+    for executable in (first, *candidate_pythons()):
         try:
             interpreter = probe(executable)
         except RuntimeMissing as error:

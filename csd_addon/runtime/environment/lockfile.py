@@ -1,8 +1,8 @@
 """The hash-pinned requirement lists in ``locks/``: reading them and choosing one.
 
 A list is named ``KIND-PLATFORM[-ACCELERATOR]-PYTHON.txt``, for example ``worker-linux-x64-cpu-py311.txt``.
-A pin with a local version (``torch==2.13.0+cpu``) exists in no registry: such a list is usable only where
-pip's find-links folders hold that wheel, and is then preferred, because somebody put it there.
+A pin with a local version (``torch==2.13.0+cpu``) exists in no registry. Such a list can be used only where pip's
+find-links folders hold that wheel. It is then preferred, because somebody put the wheel there.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Choice:
-    """An interpreter with the list that fits it; ``accelerator`` is "" where the kind knows none."""
+    """An interpreter with a list that fits it."""
 
     interpreter: Interpreter
+    # The list's file.
     lock: Path
+    # "cpu", "cuda" or "mps"; "" where the name of the list holds none.
     accelerator: str
 
 
@@ -50,11 +52,11 @@ def choose(
     nvidia: bool = False,
     only: str | None = None,
 ) -> Choice | None:
-    """Return the first interpreter for which ``locks`` holds a usable list, or None.
+    """Return the best of `usable_lists`, or None.
 
-    ``accelerator`` other than "auto" leaves only the lists for it, ``only`` the list of this name. CUDA's go first
-    where ``nvidia`` says that there is such a card, then those served from the machine's own wheel folders, whichever
-    interpreter they fit.
+    ``accelerator``: consider only the lists for it, unless it is "auto". ``only``: consider only the list of this name.
+    The lists for CUDA go first where ``nvidia`` says that there is such a card. Then come the lists whose wheels lie
+    in the machine's own ``wheel_folders``. Then the order of ``interpreters`` decides.
     """
     found = usable_lists(kind, interpreters, wheel_folders=wheel_folders, locks=locks)
     wanted = [
@@ -62,11 +64,11 @@ def choose(
         for choice in found
         if accelerator in (AUTO, choice.accelerator) and only in (None, choice.lock.stem)
     ]
-    return min(wanted, key=lambda choice: _rank(choice, nvidia=nvidia), default=None)
 
+    def rank(choice: Choice) -> tuple[bool, bool]:
+        return nvidia and choice.accelerator != "cuda", not local_wheels(choice)
 
-def _rank(choice: Choice, *, nvidia: bool) -> tuple[bool, bool]:
-    return nvidia and choice.accelerator != "cuda", not local_wheels(choice)
+    return min(wanted, key=rank, default=None)
 
 
 def usable_lists(

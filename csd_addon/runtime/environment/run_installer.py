@@ -1,4 +1,4 @@
-"""Running the installer's commands: everything goes to the log, the gist to a progress callback."""
+"""Runs the installer's commands. All their output goes to the log, and progress to a callback."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 from ..errors import RuntimeMissing
 from . import installer_errors
 from .compute import CHECK
-from .folder_growth import Scales
+from .folder_growth import FolderGrowth
 
 # (phase, detail, fraction done in [0, 1] or None where it is not known)
 Report = Callable[[str, str, float | None], None]
 
 # pip counts in powers of 1000, uv in powers of 1024.
 MEGABYTES = {"KB": 0.001, "kB": 0.001, "MB": 1.0, "GB": 1000.0, "KiB": 0.001024, "MiB": 1.048576, "GiB": 1073.741824}
-# So many bytes come out of one of a wheel: 4.99 GB out of 2.79 GB, CUDA's list.
-UNPACKED = 1.8
-# Of a list of what is still to come.
-NAMED = 3
+# Bytes on the disk per byte of a wheel, measured with CUDA's list: 4.99 GB out of 2.79 GB.
+UNPACK_RATIO = 1.8
+# How many of the packages that are still to come are named.
+NAMES_SHOWN = 3
 
 
-def quiet(phase: str, detail: str, fraction: float | None) -> None:
+def no_report(phase: str, detail: str, fraction: float | None) -> None:
     """Report nothing."""
 
 
@@ -39,30 +39,30 @@ def run_installer(
 ) -> None:
     """Run the command that installs ``packages`` packages and report each one it comes to.
 
-    ``cache``: where uv unpacks what it fetches; it is weighed meanwhile.
+    ``cache``: the folder where uv unpacks what it fetches. Its growth is reported meanwhile.
     """
-    follow = _Follower(packages, report, cache)
+    parser = _ProgressParser(packages, report, cache)
     try:
-        run_step(command, log=log, environment=environment, follow=follow)
+        run_step(command, log=log, environment=environment, follow=parser)
     finally:
-        follow.close()
+        parser.close()
 
 
-class _Follower:
-    """Turns an installer's lines into reports; between 5 % and 75 % things are fetched.
+class _ProgressParser:
+    """Turns an installer's lines into reports. Fetching is reported as 5 % to 75 % of the work.
 
     pip names every package and fetches one after another. uv names the large ones with their sizes and fetches them
-    side by side; how much of them has come is seen in its cache alone.
+    side by side; only the growth of its cache shows how much of them has come.
     """
 
     def __init__(self, packages: int, report: Report, cache: Path | None) -> None:
         self._packages, self._report, self._cache = packages, report, cache
         self._seen = 0
-        # Megabytes: of what is announced and not here yet, and of all that was announced.
+        # Megabytes by name of what is announced and not here yet, and of all that was announced.
         self._coming: dict[str, float] = {}
         self._total = 0.0
-        self._scales: Scales | None = None
-        # The scales report from their own thread.
+        self._growth: FolderGrowth | None = None
+        # The growth is reported from a thread of its own.
         self._lock = threading.Lock()
 
     def __call__(self, line: str) -> None:
@@ -85,23 +85,23 @@ class _Follower:
         self._coming[name] = megabytes
         self._total += megabytes
         self._say(f"fetching {name}, {megabytes:.1f} MB")
-        if self._cache and self._scales is None:
-            self._scales = Scales(self._cache, self._weighed)
-            self._scales.start()
+        if self._cache and self._growth is None:
+            self._growth = FolderGrowth(self._cache, self._on_growth)
+            self._growth.start()
 
-    def _weighed(self, grown: float, speed: float) -> None:
+    def _on_growth(self, grown: float, speed: float) -> None:
         coming = dict(self._coming)  # the installer's next line may change it
-        come = min(max(grown / UNPACKED, self._total - sum(coming.values())), self._total)
+        come = min(max(grown / UNPACK_RATIO, self._total - sum(coming.values())), self._total)
         names = sorted(coming, key=lambda name: -coming[name])
-        listed = ", ".join(names[:NAMED]) + (" ..." if len(names) > NAMED else "")
-        amount = f"{come / 1000:.2f} / {self._total / 1000:.2f} GB, {speed / UNPACKED:.0f} MB/s"
+        listed = ", ".join(names[:NAMES_SHOWN]) + (" ..." if len(names) > NAMES_SHOWN else "")
+        amount = f"{come / 1000:.2f} / {self._total / 1000:.2f} GB, {speed / UNPACK_RATIO:.0f} MB/s"
         self._say(f"fetching about {amount}: {listed or '...'}", 0.05 + 0.7 * come / self._total)
 
     def close(self) -> None:
-        """Weigh no more."""
-        if self._scales:
-            self._scales.stop()
-            self._scales = None
+        """Stop measuring the cache."""
+        if self._growth:
+            self._growth.stop()
+            self._growth = None
 
     def _say(self, what: str, fraction: float | None = None) -> None:
         with self._lock:
@@ -115,7 +115,7 @@ def run_step(
     environment: Mapping[str, str],
     follow: Callable[[str], None] | None = None,
 ) -> str:
-    """Run ``command``, add its output to ``log``, hand each line to ``follow``, and return all of it.
+    """Run ``command``, append its output to ``log``, pass each line to ``follow``, and return the whole output.
 
     Raises RuntimeMissing with cause and remedy when it fails. The child never outlives the call.
     """
@@ -134,7 +134,7 @@ def run_step(
             child.kill()
             raise
     if child.returncode:
-        raise RuntimeMissing(installer_errors.sentence(lines, child.returncode), log)
+        raise RuntimeMissing(installer_errors.explain(lines, child.returncode), log)
     return "".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""A Python that the user names for the worker: nothing is installed into it, it is only asked."""
+"""A Python of the user's own for the worker. Nothing is installed into it; it is only checked."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from ..paths import default_base
 from .compute import Device, check_command, read_device
 from .interpreter import clean_environment, probe
 
-WORKER_MODULES = ("torch", "diffusers", "transformers", "safetensors")
+# What a job imports, and what no two of them bring along for certain.
+WORKER_MODULES = ("torch", "diffusers", "transformers", "safetensors", "psutil")
 CHECK_SECONDS = 300
 
 
-def named_python(argument: str | None = None) -> Path | None:
-    """Return the interpreter named by ``argument``, by CSD_WORKER_PYTHON, or by the user's choice; else None."""
+def find_user_python(argument: str | None = None) -> Path | None:
+    """Return the interpreter that the user named for the worker, or None.
+
+    ``argument`` goes before the variable CSD_WORKER_PYTHON, and that before `choices`. The path may not exist.
+    """
     named = argument or os.environ.get("CSD_WORKER_PYTHON") or choices.read(default_base()).python
     return Path(named).expanduser().absolute() if named else None
 
 
 def check_worker_python(python: Path) -> Device:
-    """Import the worker's libraries in ``python``, as it is, and return the device that it computes on.
+    """Import the worker's libraries in ``python`` and return the device that its torch computes on.
 
     Raises RuntimeMissing when it does not run, is older than 3.11, lacks a library, or can't multiply two matrices.
     """

@@ -1,4 +1,4 @@
-"""Fetching an offline bundle: pip downloads every wheel of a plan's list, checked against its sums."""
+"""Writing an offline bundle: pip downloads every wheel of a plan's list and checks it against the sums in the list."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 
 from ..errors import RuntimeMissing
 from . import bundle, lockfile, sizes
-from .run_installer import Report, quiet, run_installer, run_step
-from .venv import Plan, interpreter_in
+from .planning import Plan
+from .run_installer import Report, no_report, run_installer, run_step
+from .venv import interpreter_in
 
 
-def write(plan: Plan, folder: Path, *, report: Report = quiet) -> bundle.Bundle:
-    """Fetch what ``plan`` installs into ``folder``, for this kind of machine.
+def write(plan: Plan, folder: Path, *, report: Report = no_report) -> bundle.Bundle:
+    """Download into ``folder`` what ``plan`` installs, for this kind of machine.
 
-    Raises RuntimeMissing when something can't be fetched; what has come stays, and the next call goes on from there.
+    Raises RuntimeMissing when something can't be downloaded. What has come stays, and the next call continues there.
     """
     (folder / "wheels").mkdir(parents=True, exist_ok=True)
     (folder / bundle.FILE).unlink(missing_ok=True)
@@ -23,7 +24,7 @@ def write(plan: Plan, folder: Path, *, report: Report = quiet) -> bundle.Bundle:
     (lock,) = plan.locks
     log = folder / "bundle.log"
     with tempfile.TemporaryDirectory() as scratch:
-        # Of its own: an interpreter that uv or a distribution set up may have no pip.
+        # An environment of its own, because an interpreter that uv or a distribution set up may have no pip.
         command = [str(plan.interpreter.executable), "-m", "venv", str(Path(scratch) / "pip")]
         report("make", "pip", 0.02)
         run_step(command, log=log, environment=plan.installer.environment())
@@ -44,6 +45,6 @@ def write(plan: Plan, folder: Path, *, report: Report = quiet) -> bundle.Bundle:
 
 
 def _check_disk(plan: Plan, folder: Path) -> None:
-    free, needed = shutil.disk_usage(folder).free / 1e9, sizes.BUNDLE_GB[plan.accelerator or "cpu"]
+    free, needed = shutil.disk_usage(folder).free / 1e9, sizes.BUNDLE_REQUIRED_GB[plan.accelerator or "cpu"]
     if free < needed:
         raise RuntimeMissing(f"{folder} has {free:.1f} GB free and the bundle needs {needed:g} GB: make room.")

@@ -1,4 +1,4 @@
-"""What is right and what is wrong on this machine, each with its remedy. Changes nothing."""
+"""The doctor: what is right and what is wrong on this machine, with remedies. Changes nothing."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .. import choices
 from ..environment import installed, lockfile
 from ..environment.compute import Device
 from ..environment.installed import Installed
-from ..environment.user_python import check_worker_python, named_python
+from ..environment.user_python import check_worker_python, find_user_python
 from ..errors import RuntimeMissing, TeacherMissing
 from ..paths import Paths
-from ..teachers import local
+from ..teachers import downloaded
 from ..teachers.catalogue import BUNDLED, find_teacher
-from ..teachers.remote import OFFERS
+from ..teachers.remote import REMOTE_TEACHERS
 from .resources import Finding, examine_machine
 
 INSTALL = "Install the runtime in the add-on's preferences, or run 'python3 -m csd_addon runtime install'."
@@ -33,13 +33,14 @@ STATES = {
 
 
 def examine(paths: Paths, stamp: str, *, teacher: str = "") -> list[Finding]:
-    """Look at everything that a job needs; takes some seconds where there is a runtime, for it is made to compute.
+    """Look at everything that a job needs. Where there is a runtime it takes seconds, because its torch computes.
 
-    ``teacher``: one more than the bundled and the downloaded ones, as a name or a folder.
+    ``stamp``: see `environment.venv`. ``teacher``: a name or a folder, to look at besides the bundled and the
+    downloaded teachers.
     """
     found = [_own_interpreter(), *_choices(paths)]
-    named = named_python()
-    found += _named(named) if named else _private(installed.find(paths, stamp), installed.log(paths))
+    own = find_user_python()
+    found += _user_python(own) if own else _runtime(installed.find(paths, stamp), installed.log(paths))
     found += examine_machine(paths)
     found += _teachers(paths, [*BUNDLED, *filter(None, [teacher])])
     _remove_empty(paths)
@@ -56,7 +57,7 @@ def _choices(paths: Paths) -> Iterator[Finding]:
         yield Finding("choices", False, problem, "Delete that file and choose the folders again.")
 
 
-def _named(python: Path) -> Iterator[Finding]:
+def _user_python(python: Path) -> Iterator[Finding]:
     remedy = "Name another Python, or none to use the runtime of our own (Use This Python, or CSD_WORKER_PYTHON)."
     try:
         device = check_worker_python(python)
@@ -67,7 +68,7 @@ def _named(python: Path) -> Iterator[Finding]:
     yield _device(device)
 
 
-def _private(found: Installed | None, log: Path | None) -> Iterator[Finding]:
+def _runtime(found: Installed | None, log: Path | None) -> Iterator[Finding]:
     if found is None:
         yield Finding("worker", False, "The runtime is missing: nothing is installed.", INSTALL)
         return
@@ -76,18 +77,18 @@ def _private(found: Installed | None, log: Path | None) -> Iterator[Finding]:
         sentence = f"{sentence} What its installer said is in {log}."
     yield Finding("worker", found.state == "ready", sentence, REMEDIES[found.state])
     if found.state == "ready":
-        yield _drift(found)
+        yield _packages(found)
         yield from _compute(found)
 
 
-def _drift(found: Installed) -> Finding:
-    changed = drift(found)
+def _packages(found: Installed) -> Finding:
+    changed = changed_packages(found)
     if changed:
         return Finding("packages", False, f"Packages are not the pinned ones: {'; '.join(changed)}.", REPAIR)
     return Finding("packages", True, "Every package has the version of the list that it was installed from.")
 
 
-def drift(found: Installed) -> list[str]:
+def changed_packages(found: Installed) -> list[str]:
     """Return what differs between an environment's packages and the list that it was made from."""
     libraries = "Lib" if sys.platform == "win32" else "lib/python3*"
     packages = found.directory.glob(f"{libraries}/site-packages/*.dist-info")
@@ -101,7 +102,7 @@ def drift(found: Installed) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """A package's name as its folder has it: pip and uv write dots and hyphens as underscores there."""
+    """Return a package's name as its folder has it: pip and uv write dots and hyphens as underscores there."""
     head, separator, version = name.partition("-") if re.search(r"-\d", name) else (name, "", "")
     return re.sub(r"[-_.]+", "_", head).lower() + separator + version
 
@@ -133,27 +134,27 @@ def _teachers(paths: Paths, names: list[str]) -> Iterator[Finding]:
             yield Finding(f"teacher {name}", False, str(error), remedy)
         else:
             yield Finding(f"teacher {name}", True, f"The teacher {name} lies in {folder}, complete.")
-    for offer in OFFERS:
-        found = local.state(offer, paths)
+    for teacher in REMOTE_TEACHERS:
+        found = downloaded.state(teacher, paths)
         if found.status == "begun":
-            sentence = f"The download of {offer.title} into {found.folder} is not complete."
-            remedy = f"Continue it in the add-on's preferences, or run 'teacher download {offer.identifier}'."
-            yield Finding(f"teacher {offer.identifier}", False, sentence, remedy)
+            sentence = f"The download of {teacher.title} into {found.folder} is not complete."
+            remedy = f"Continue it in the add-on's preferences, or run 'teacher download {teacher.identifier}'."
+            yield Finding(f"teacher {teacher.identifier}", False, sentence, remedy)
         elif found.status == "ready":
-            sentence = f"{offer.title} lies in {found.folder}; 'teacher verify' reads it and compares its sums."
-            yield Finding(f"teacher {offer.identifier}", True, sentence)
+            sentence = f"{teacher.title} lies in {found.folder}; 'teacher verify' reads it and compares its sums."
+            yield Finding(f"teacher {teacher.identifier}", True, sentence)
 
 
 def _remove_empty(paths: Paths) -> None:
-    """Take back the folders that were made to see whether they can be written."""
+    """Delete the folders that were made to see whether they can be written."""
     made = (paths.environments, paths.jobs, paths.logs, paths.cache, paths.teachers, paths.environments.parent)
     for folder in (*made, paths.base):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 
-def impersonal(text: str) -> str:
-    """Return ``text`` without the home folder and the user's name in paths: it will be pasted into a forum."""
+def anonymize(text: str) -> str:
+    """Return ``text`` without the home folder and the user's name in paths, for pasting it into a forum."""
     text = text.replace(str(Path.home()), "~")
     name = re.escape(getpass.getuser())
     return re.sub(rf"(?<=[\\/]){name}(?=[\\/\s.;,']|$)", "USER", text)

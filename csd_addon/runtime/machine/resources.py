@@ -1,4 +1,4 @@
-"""What a machine must offer: folders that can be written, room, memory, file names. Leaves nothing behind."""
+"""What the program needs from a machine: writable folders, disk, memory, file names. Leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from pathlib import Path
 from ..environment.venv import LONGEST_PACKAGE_PATH
 from ..paths import Paths
 
-# Room for a job folder (mesh, checkpoints, previews, images): a margin, not a measurement.
+# Room for a job folder (mesh, checkpoints, previews, images). It is a margin and not a measurement.
 JOB_GB = 1.0
-# The worker with the bundled teacher took 1.1 GB at most; Stable Diffusion 1.5 in float32 wants about 6.
+# The worker with a bundled teacher took 1.1 GB at most. Stable Diffusion 1.5 in float32 needs about 6.
 WORKER_GB = 2.0
 ELSEWHERE = "Choose another folder in the add-on's preferences, or set CSD_TEXTURE_HOME to one that can."
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: ``sentence`` says what was found, ``remedy`` what to do ("" when ``ok``)."""
+    """What was found about one thing."""
 
+    # The thing, in a word or two.
     name: str
     ok: bool
     sentence: str
+    # What to do; "" when ``ok``.
     remedy: str = ""
 
 
@@ -74,7 +76,9 @@ def _memory() -> Finding:
 
 
 def free_memory_gb() -> float | None:
-    """Return the memory that a new program can have, in GB; None where the system does not say."""
+    """Return the memory that a new program can have, in GB (10^9 bytes); None where it can't be known (macOS)."""
+    # psutil is the worker's alone: this runs in Blender's Python, or in a bare one before anything is installed. The
+    # standard library has no other way to ask Windows.
     if sys.platform == "win32":
         # MEMORYSTATUSEX: two 32-bit numbers, then seven of 64 bits; the second of these is what is available.
         status = (ctypes.c_uint64 * 8)(64)

@@ -1,15 +1,11 @@
-"""The teachers: which folder a name means, and whether it holds what a teacher needs.
+"""Which teacher a name means, and where its parts lie on this disk. Nothing is fetched.
 
-A teacher is a folder in diffusers layout: ``unet/ text_encoder/ tokenizer/ scheduler/`` must be there,
-``vae/`` (absent: the teacher works on pixels), ``controlnet_depth/`` and ``controlnet_canny/`` may be.
-Weights are safetensors, whole or in shards. A single-file checkpoint of Stable Diffusion 1.5 is one too
-(``single_file``), and a ControlNet may be a file beside it, by the name that its publisher gave it. Only this disk is
-looked at; nothing is fetched.
+A teacher is a folder in diffusers layout (`diffusers_folder`) or a single file of Stable Diffusion 1.5 (`single_file`).
+A ControlNet may be a file beside it, under the name that its publisher gave it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,36 +13,26 @@ from pathlib import Path
 
 from ..errors import TeacherMissing
 from ..paths import Paths, bundled_teachers
+from .diffusers_folder import NETWORKS, TOKENIZER, check_layout, missing_files, missing_network
 from .remote import SD15, SD15_CANNY, SD15_DEPTH
 from .single_file import controlnet_problem, refuse_pickles, require_checkpoint
 
-# Part → alternatives: a part is complete when every file of one of the tuples is there.
 # mini: few words, their patterns best. broad: many words, mostly their colours.
 BUNDLED = ("mini", "broad")
-TOKENIZER = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-SCHEDULER = (("scheduler_config.json",),)
-NETWORKS = {"unet": "diffusion_pytorch_model", "text_encoder": "model"}
-OPTIONAL_NETWORKS = {
-    "vae": "diffusion_pytorch_model",
-    "controlnet_depth": "diffusion_pytorch_model",
-    "controlnet_canny": "diffusion_pytorch_model",
-}
-# Bytes of the list of shards.
-_LARGEST_INDEX = 2**26
-# Bytes of a file's name.
-_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
 class TeacherFolders:
-    """Where a teacher's parts lie; a part that the teacher does not have is None. A ControlNet may be a file.
-    tokenizer: only where it is not below the root, for a single file.
-    """
+    """Where a teacher's parts lie. A part that the teacher does not have is None."""
 
+    # The teacher's folder or its single file.
     root: Path
+    # None: the teacher works on pixels, or the autoencoder is in the single file.
     vae: Path | None
+    # A folder or a file each.
     controlnet_depth: Path | None
     controlnet_canny: Path | None
+    # Only for a single file, which holds none.
     tokenizer: Path | None = None
 
 
@@ -103,7 +89,7 @@ def _around(file: Path, paths: Paths) -> TeacherFolders:
 def _tokenizer_for(file: Path, paths: Paths) -> Path:
     """The words of Stable Diffusion 1.5, which a single file does not hold."""
     for root in (file.parent, paths.teachers / "sd15", *_snapshots(SD15)):
-        if not _lacks_all(root, "tokenizer", TOKENIZER):
+        if not missing_files(root, "tokenizer", TOKENIZER):
             return root / "tokenizer"
     raise TeacherMissing(
         f"{file} needs the tokenizer of Stable Diffusion 1.5, which no single file holds: put its folder tokenizer "
@@ -138,7 +124,7 @@ def _find_sd15(paths: Paths) -> Path:
         if folder.is_dir() and not check_layout(folder):
             return folder
     if (own / "unet").is_dir():
-        return own  # begun: what it lacks is said by the caller
+        return own  # begun: the caller says what it lacks
     raise TeacherMissing(
         "Stable Diffusion 1.5 is not on this disk: download it (the add-on's preferences, or 'python3 -m csd_addon "
         f"teacher download sd15'), or put it in diffusers layout into {own}, or give such a folder as the teacher. A "
@@ -170,50 +156,3 @@ def hub_caches() -> list[Path]:
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folders = [named, f"{home}/hub" if home else None, f"{cache}/huggingface/hub"]
     return [Path(folder).expanduser() for folder in folders if folder]
-
-
-def check_layout(folder: Path) -> list[str]:
-    """Return what ``folder`` lacks to be a teacher, as relative paths with a reason; [] when complete.
-
-    The required parts are checked, and the optional ones where their folder exists.
-    """
-    optional = {part: stem for part, stem in OPTIONAL_NETWORKS.items() if (folder / part).is_dir()}
-    missing = []
-    for part, stem in (NETWORKS | optional).items():
-        missing += [f"{part}/{what}" for what in missing_network(folder / part, stem)]
-    missing += _lacks_all(folder, "tokenizer", TOKENIZER)
-    return missing + _lacks_all(folder, "scheduler", SCHEDULER)
-
-
-def _lacks_all(folder: Path, part: str, alternatives: tuple[tuple[str, ...], ...]) -> list[str]:
-    if any(all((folder / part / name).is_file() for name in names) for names in alternatives):
-        return []
-    return [f"{part}/" + " or ".join(" and ".join(names) for names in alternatives)]
-
-
-def missing_network(folder: Path, stem: str) -> list[str]:
-    """Return which of ``config.json`` and the weights named ``stem`` a network's folder lacks."""
-    missing = [] if (folder / "config.json").is_file() else ["config.json"]
-    index = folder / f"{stem}.safetensors.index.json"
-    if index.is_file():
-        return missing + [shard for shard in _shards(index) if not (folder / shard).is_file()]
-    whole = (folder / f"{stem}{variant}.safetensors" for variant in ("", ".fp16"))
-    return missing if any(file.is_file() for file in whole) else [*missing, f"{stem}.safetensors"]
-
-
-def _shards(index: Path) -> list[str]:
-    try:
-        if index.stat().st_size > _LARGEST_INDEX:
-            raise ValueError("it is far too large")
-        shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-        for shard in shards:
-            if not isinstance(shard, str) or shard in ("", "..") or Path(shard).name != shard or _is_too_long(shard):
-                raise ValueError(f"it names {str(shard)[:80]!r}, which is no file beside it")
-        return shards
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise TeacherMissing(f"{index} lists no weight shards ({error}): fetch that file again.") from error
-
-
-def _is_too_long(name: str) -> bool:
-    """Whether no file can have the name: then even to ask for it is an error."""
-    return len(os.fsencode(name)) > _LONGEST_NAME

@@ -1,9 +1,6 @@
 """The teachers that can be downloaded: from whom, which files, how large, under which licence, with which sums.
 
-Only data and what follows from it. A size is in bytes; ``exact`` says whether it is known or an estimate (then the
-server's own length is what the received bytes are checked against). ``sha256`` is None where we know no sum from a
-second place; such a file is checked by its structure, and by the sum that the hub announces for it. Revisions are
-pinned, so what an address holds never changes.
+Only data and what follows from it. Revisions are pinned, so what an address holds never changes.
 """
 
 from __future__ import annotations
@@ -24,45 +21,57 @@ REVISIONS = {
     SD15_DEPTH: "539f99181d33db39cf1af2e517cd8056785f0a87",
     SD15_CANNY: "115a470d547982438f70198e353a921996e2e819",
 }
-# A file of unknown size may be so many times as large as its estimate.
-MARGIN = 2.0
+# A file of unknown size may be this many times as large as its estimate.
+SIZE_MARGIN = 2.0
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a repository. target: where it goes below the teacher's folder, with slashes."""
+    """One file of a repository."""
 
     repository: str
+    # Inside the repository.
     path: str
+    # Where it goes below the teacher's folder, with slashes.
     target: str
+    # In bytes.
     size: int
+    # Whether ``size`` is known. Else it is an estimate, and what comes is checked against the server's length.
     exact: bool = True
+    # None where we know no sum from a second place. Such a file is checked by its structure and by the sum that the hub
+    # announces for it.
     sha256: str | None = None
 
     @property
     def limit(self) -> int:
-        """The most bytes that may come."""
-        return self.size if self.exact else int(self.size * MARGIN) + 2**16
+        """The most bytes that are accepted."""
+        return self.size if self.exact else int(self.size * SIZE_MARGIN) + 2**16
 
     def addresses(self, mirror: str | None = None) -> list[str]:
-        """Where it can be fetched, in the order of trying. mirror: a hub of the user's own, tried first."""
+        """Return the URLs that hold the file, in the order of trying.
+
+        ``mirror``: the URL of a hub of the user's own, which is tried first.
+        """
         hubs = [mirror.rstrip("/"), *HUBS] if mirror else list(HUBS)
         return [f"{hub}/{self.repository}/resolve/{REVISIONS[self.repository]}/{self.path}" for hub in hubs]
 
 
 @dataclass(frozen=True)
 class Licence:
-    """A licence by name and address, and the parts that it covers."""
+    """The terms of a part of a teacher."""
 
     name: str
+    # A URL.
     address: str
+    # The parts that it holds for, and what it allows.
     covers: str
 
 
 @dataclass(frozen=True)
-class Offer:
-    """A teacher to download into the folder ``identifier``."""
+class RemoteTeacher:
+    """A teacher that can be downloaded."""
 
+    # The name of its folder below ``Paths.teachers``, and its name for the user.
     identifier: str
     title: str
     publishers: tuple[str, ...]
@@ -71,17 +80,17 @@ class Offer:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Bytes of all files, in part estimated where not ``exact``."""
         return sum(file.size for file in self.files)
 
     @property
     def exact(self) -> bool:
-        """Whether ``size`` is known to the byte."""
+        """Whether ``size`` is right to the byte."""
         return all(file.exact for file in self.files)
 
 
 def require_mirror(address: str) -> str:
-    """Return ``address`` if it can be a hub. Raises ValueError with a sentence if it can't."""
+    """Return ``address`` if it can be a hub's URL. Raises ValueError with a sentence if it can't."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(
@@ -91,20 +100,12 @@ def require_mirror(address: str) -> str:
     return address
 
 
-def size_words(count: int) -> str:
-    """``count`` bytes for a person, in units of 1000."""
-    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if count >= unit:
-            return f"{count / unit:.2f} {name}" if unit == 10**9 else f"{count / unit:.0f} {name}"
-    return f"{count} B"
-
-
-def find_offer(identifier: str) -> Offer:
-    """Return the offer of that name. Raises TeacherMissing naming those that there are."""
-    for offer in OFFERS:
-        if offer.identifier == identifier:
-            return offer
-    names = ", ".join(offer.identifier for offer in OFFERS)
+def find_remote_teacher(identifier: str) -> RemoteTeacher:
+    """Return the teacher of that name. Raises TeacherMissing, which names those that there are."""
+    for teacher in REMOTE_TEACHERS:
+        if teacher.identifier == identifier:
+            return teacher
+    names = ", ".join(teacher.identifier for teacher in REMOTE_TEACHERS)
     raise TeacherMissing(f"There is no teacher '{identifier}' to download; there is: {names}.")
 
 
@@ -138,8 +139,8 @@ _BASE = (
           "c83908253f9a64d08c25fc90874c9c8aef9a329ce1ca5fb909d73b0c83d1ea21"),
 )  # fmt: skip
 
-OFFERS = (
-    Offer(
+REMOTE_TEACHERS = (
+    RemoteTeacher(
         "sd15",
         "Stable Diffusion 1.5 with depth and canny ControlNets",
         (

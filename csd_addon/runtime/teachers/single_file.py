@@ -1,4 +1,4 @@
-"""Whether a file can be a teacher or a ControlNet: read from its header alone, before a worker is started.
+"""Whether a file can be a teacher or a ControlNet. Only its header is read, before a worker is started.
 
 A safetensors file begins with the names and shapes of its tensors, which tell one model family from another.
 """
@@ -11,8 +11,9 @@ from typing import Any
 
 from ..errors import TeacherMissing
 
-# Suffixes of files that hold Python's pickles: opening one can run any code.
+# Suffixes of files that hold Python pickles. Opening one can run any code.
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
+# The largest header that is read, in bytes.
 HEADER_LIMIT = 100 * 2**20
 
 _UNET, _CONTROL = "model.diffusion_model.", "control_model."
@@ -55,7 +56,7 @@ def require_checkpoint(file: Path) -> None:
 
 
 def controlnet_problem(file: Path) -> str:
-    """Why ``file`` can't be a ControlNet of Stable Diffusion 1.5, in one sentence; empty when it can.
+    """Return why ``file`` can't be a ControlNet of Stable Diffusion 1.5, in one sentence; "" when it can.
 
     Raises TeacherMissing if it can't be read or is damaged.
     """
@@ -80,7 +81,7 @@ def refuse_pickles(root: Path, missing: list[str]) -> None:
 
 
 def read_shapes(file: Path) -> dict[str, list[int]]:
-    """Name -> shape of every tensor in a safetensors file. Raises TeacherMissing if it can't be read or is damaged."""
+    """Return name → shape of every tensor in a safetensors file. Raises TeacherMissing if it can't be read."""
     try:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")

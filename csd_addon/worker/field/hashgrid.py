@@ -1,10 +1,9 @@
 """A field over the surface: multiresolution hash grid (Instant-NGP, arXiv 2201.05989) and a small MLP, in pure torch.
 
 Points are (N, 3) float32 in the unit ball, i.e. in [-1, 1]. Values are (N, C) float32; colours among them are
-sRGB-encoded, in the albedo range. Level l has cells of edge 2 / resolution(l).
-Tables are kept as one flat tensor per feature, because gathers
-and scatter-adds on 1-D tensors are an order of magnitude faster on the CPU than on (N, 2) ones. Corner indices and
-weights are recomputed in the backward pass, unless ``Cells`` keep them.
+sRGB-encoded, in the albedo range. Level l has cells of edge 2 / resolution(l). Tables are kept as one flat tensor per
+feature, because gathers and scatter-adds on 1-D tensors are an order of magnitude faster on the CPU than on (N, 2)
+ones. Corner indices and weights are recomputed in the backward pass, unless ``Cells`` keep them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Which views a step looks at: a batch for an iteration, from a pool that is rendered once.
 
-A batch is all that is drawn for the images of one step. Fresh rays for a volume would be other ``Views``.
+A batch is all that is drawn for the images of one step. Those here are of a surface, so each of their views is a
+``PooledView``. Fresh cameras around a volume would be other ``Views``, whose batches hold a plain ``CameraView`` each.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from .views import PooledView
+from .views import CameraView, PooledView
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Batch:
     """
 
     numbers: tuple[int, ...]
-    views: tuple[PooledView, ...]
+    views: tuple[CameraView, ...]
     backgrounds: torch.Tensor
     groups: torch.Tensor | None = None
 
@@ -34,10 +35,7 @@ class Batch:
 
 
 class Views(Protocol):
-    """Draws the batch of an iteration. turn: after how many iterations a view comes again, on the average."""
-
-    pool: Sequence[PooledView]
-    turn: float
+    """Draws the batch of an iteration."""
 
     def draw(self, iteration: int) -> Batch:
         """The batch of step ``iteration``, counted from 0."""
@@ -48,7 +46,7 @@ class RandomViews:
 
     def __init__(self, pool: Sequence[PooledView], count: int, channels: int, generator: torch.Generator) -> None:
         """count: views of a batch. channels: of their images. generator: on the CPU."""
-        self.pool, self.turn = pool, len(pool) / count
+        self.pool = pool
         self._count, self._channels, self._generator = count, channels, generator
 
     def draw(self, iteration: int) -> Batch:
@@ -59,7 +57,10 @@ class RandomViews:
 
 
 class ViewsInTurn:
-    """Each view of the pool in its turn, in an order that ``seed`` fixes: sampling knows when a view comes again."""
+    """Each view of the pool in its turn, in an order that ``seed`` fixes: sampling knows when a view comes again.
+
+    turn: after how many iterations it does.
+    """
 
     def __init__(
         self, pool: Sequence[PooledView], count: int, channels: int, generator: torch.Generator, seed: int

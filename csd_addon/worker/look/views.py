@@ -43,18 +43,23 @@ _CONDITIONS: dict[str, Callable[[GBuffer], torch.Tensor]] = {"depth": depth_imag
 
 
 @dataclass(frozen=True)
-class PooledView:
-    """What the loop needs of one view.
+class CameraView:
+    """What a teacher is told of one view, whatever is seen in it.
 
-    surface: what is seen. gbuffer: the constant samples. close_up: whether the frame shows a part only.
-    conditions: name -> (size, size) float16 image in [0, 1].
+    close_up: whether the frame shows a part only. conditions: name -> (size, size) float16 image in [0, 1].
     """
 
-    surface: Surface
     view: View
     close_up: bool
-    gbuffer: GBuffer
     conditions: dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class PooledView(CameraView):
+    """A view of a surface that does not change. surface: what is seen. gbuffer: the constant samples."""
+
+    surface: Surface
+    gbuffer: GBuffer
 
 
 def sample_pool(
@@ -70,7 +75,7 @@ def sample_pool(
     for index in range(numbers.view_pool):
         view, close_up, gbuffer = sampler.next_view(index)
         images = {name: _CONDITIONS[name](gbuffer)[0].half() for name in conditions}
-        yield PooledView(surface, view, close_up, gbuffer, images)
+        yield PooledView(view, close_up, images, surface, gbuffer)
 
 
 class _Sampler:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
-from ..look.batches import Views
+from ..look.batches import Batch, Views
 from ..serve.control import Control, JobFailure, is_out_of_memory
 from ..shape.interface import Shape
 from ..teacher.interface import Teacher
@@ -27,6 +28,8 @@ from .pullback import Encoded
 CHECKPOINT_PERIOD = 30.0
 # So many steps in a row may be left out because a number in them is not finite.
 MOST_SKIPPED = 5
+
+Result = TypeVar("Result")
 
 
 class Loop:
@@ -71,32 +74,41 @@ class Loop:
 
     def step(self) -> dict[str, float]:
         """One step, in smaller pieces if the memory runs out; returns the gradient norms, {} if it was left out."""
+        progress = self.iteration / self.iterations
+        norms, judged = self._within_memory(self._turn)
+        if judged is None:
+            return self._skip()
+        # By itself: where a guide runs out of memory while it learns, the shape must not be moved a second time.
+        self._within_memory(lambda: self.guide.after_step(*judged, progress))
+        self._skipped = 0
+        self.iteration += 1
+        return norms
+
+    def _turn(self) -> tuple[dict[str, float], tuple[Batch, torch.Tensor] | None]:
+        """The gradient norms, and the batch with the x that was judged; None where the shape was not moved."""
+        batch = self.views.draw(self.iteration)
+        images = self.shape.images(batch)
+        encoded = Encoded(self.teacher.encode, images, self._plan.encoder_views if self._plan else len(batch))
+        t, noise = self.mover.noise(batch, images, encoded.x, self.iteration)
+        g, norms = self.guide.gradient(batch, encoded.x, t, noise, self.iteration / self.iterations)
+        gradient = encoded.pull_back(self.mover.into_encoder(g))
+        if not bool(torch.isfinite(g).all() & torch.isfinite(gradient).all()):
+            return norms, None
+        self.mover.move(batch, images, gradient, self.iteration)
+        return norms, (batch, encoded.x)
+
+    def _within_memory(self, work: Callable[[], Result]) -> Result:
+        """What ``work`` gives; where the memory runs out it begins again, with the same numbers drawn."""
         drawn = self.generator.get_state()
         while True:
             try:
-                return self._turn()
+                return work()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
             # What the attempt held is free again here.
             self._take_smaller_pieces()
             self.generator.set_state(drawn)
-
-    def _turn(self) -> dict[str, float]:
-        progress = self.iteration / self.iterations
-        batch = self.views.draw(self.iteration)
-        images = self.shape.images(batch)
-        encoded = Encoded(self.teacher.encode, images, self._plan.encoder_views if self._plan else len(batch))
-        t, noise = self.mover.noise(batch, images, encoded.x, self.iteration)
-        g, norms = self.guide.gradient(batch, encoded.x, t, noise, progress)
-        gradient = encoded.pull_back(self.mover.into_encoder(g))
-        if not bool(torch.isfinite(g).all() & torch.isfinite(gradient).all()):
-            return self._skip()
-        self.mover.move(batch, images, gradient, self.iteration)
-        self.guide.after_step(batch, encoded.x, progress)
-        self._skipped = 0
-        self.iteration += 1
-        return norms
 
     def _skip(self) -> dict[str, float]:
         """Leave the step out: the shape stays as the last good step left it."""

@@ -20,7 +20,7 @@ Encode = Callable[[torch.Tensor], torch.Tensor]
 class Encoded:
     """The images of one step and their x (B, C, h, w), which carries no graph.
 
-    images: (B, 3, S, S), taken as they are. piece: how many views' graphs may live at one time.
+    images: (B, C, S, S), taken as they are. piece: how many views' graphs may live at one time.
     """
 
     def __init__(self, encode: Encode, images: torch.Tensor, piece: int) -> None:
@@ -35,7 +35,7 @@ class Encoded:
                 self.x = torch.cat([encode(part) for part in self._images.split(piece)])
 
     def pull_back(self, g: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S): the gradient on the pixels that belongs to ``g`` on x. May be called once."""
+        """(B, C, S, S): the gradient on the pixels that belongs to ``g`` on x. May be called once."""
         scale = _power_of_two(g)
         if self._graph is not None:
             leaf, x = self._graph
@@ -56,7 +56,7 @@ def _power_of_two(g: torch.Tensor) -> float:
 
 
 def clip_pixels(gradient: torch.Tensor, limit: float) -> torch.Tensor:
-    """Pixel-wise gradient clipping, relative to the image: (B, 3, H, W) to the same.
+    """Pixel-wise gradient clipping, relative to the image: (B, C, H, W) to the same.
 
     Where a channel of a pixel exceeds ``limit`` times the image's RMS over its pixels with any gradient, the whole
     pixel is scaled down to it: its direction stays, no norm ever grows. limit 0: nothing is clipped.
@@ -65,5 +65,5 @@ def clip_pixels(gradient: torch.Tensor, limit: float) -> torch.Tensor:
         return gradient
     largest = gradient.abs().amax(1, keepdim=True)
     seen = (largest > 0).sum((2, 3), keepdim=True).clamp(min=1)
-    rms = (gradient.square().sum((1, 2, 3), keepdim=True) / (3 * seen)).sqrt()
+    rms = (gradient.square().sum((1, 2, 3), keepdim=True) / (gradient.shape[1] * seen)).sqrt()
     return gradient * (limit * rms / largest.clamp(min=1e-30)).clamp(max=1)

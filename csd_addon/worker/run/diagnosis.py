@@ -65,7 +65,7 @@ def diagnose(session: Session) -> None:
         if session.control.asked:
             return session.emit(Cancelled(loop.iteration))
         pictures[variant.name] = _pictures(loop, shown)
-        outcomes[variant.name] = _outcome(session, loop, pictures[variant.name], shown)
+        outcomes[variant.name] = _outcome(session, loop, pool, pictures[variant.name], shown)
     _write(session, outcomes, pictures)
 
 
@@ -108,18 +108,19 @@ def _pictures(loop: Loop, shown: Sequence[GBuffer]) -> np.ndarray:
     return np.stack(images)
 
 
-def _outcome(session: Session, loop: Loop, pictures: np.ndarray, shown: Sequence[GBuffer]) -> Outcome:
+def _outcome(
+    session: Session, loop: Loop, pool: Sequence[PooledView], pictures: np.ndarray, shown: Sequence[GBuffer]
+) -> Outcome:
     covered = np.stack([gbuffer.coverage.cpu().numpy() == 1 for gbuffer in shown])
     lab = srgb_to_lab(pictures[covered].clip(0, 1))
     chroma, contrast = np.hypot(lab[:, 1], lab[:, 2]).mean(), lab[:, 0].std()
-    return Outcome(loop.norms, _gain(session, loop), float(chroma), float(contrast))
+    return Outcome(loop.norms, _gain(session, loop, pool), float(chroma), float(contrast))
 
 
 @torch.no_grad()
-def _gain(session: Session, loop: Loop) -> float:
+def _gain(session: Session, loop: Loop, pool: Sequence[PooledView]) -> float:
     """How much better the prompt explains the views than no prompt; see ``core.diagnosis``."""
-    teacher, pool = session.teacher, loop.views.pool
-    generator = torch.Generator().manual_seed(0)
+    teacher, generator = session.teacher, torch.Generator().manual_seed(0)
     numbers = tuple(range(0, len(pool), max(1, len(pool) // JUDGED)))[:JUDGED]
     views = tuple(pool[i] for i in numbers)
     batch = Batch(numbers, views, torch.full((len(views), width(loop.shape.channels)), 0.5))

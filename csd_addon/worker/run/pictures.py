@@ -1,7 +1,6 @@
 """The two small pictures of a run that the history shows: the textured object, and the plot of the gradient norms.
 
-They are drawn in the worker, because Blender's window would wait for them (0.2 to 0.8 s). Numpy alone, so that the fake
-worker draws them too.
+They are drawn in the worker, because Blender's window would wait for them.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ...core.mesh import MeshData
-from ...core.png import encode_png
 from ...jobs.folder import JobFolder
 from ...jobs.history import gradient_norms
 from .plot import plot_norms
@@ -46,5 +45,5 @@ def _shrunk(image: np.ndarray) -> np.ndarray:
 
 def _write(path: Path, picture: np.ndarray) -> None:
     aside = path.with_name(path.name + ".part")
-    aside.write_bytes(encode_png(picture))
+    Image.fromarray(picture).save(aside, format="PNG")
     os.replace(aside, path)

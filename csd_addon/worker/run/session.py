@@ -109,15 +109,12 @@ class Session:
         if self.recipe.run.compile:
             self.teacher.compile()
         free = free_bytes(device)
-        if free is not None:
-            free += self.teacher.held()
-            self._require_room_for_views(need.field, free)
-        plan = fit(need, free)
+        # What the teacher holds is part of the need.
+        room = free + self.teacher.held()
+        self._require_room_for_views(need.field, room)
+        plan = fit(need, room)
         loop.work_in(plan)
-        self.memory = {
-            "plan": asdict(plan), "estimate_mb": need.bytes(plan) >> 20,
-            "free_mb": None if free is None else (free - self.teacher.held()) >> 20,
-        }  # fmt: skip
+        self.memory = {"plan": asdict(plan), "estimate_mb": need.bytes(plan) >> 20, "free_mb": free >> 20}
         if plan != fit(need, None):
             self.warn(f"To fit into the memory of the device {device}, it works with {plan.words()}.")
 

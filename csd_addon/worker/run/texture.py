@@ -37,14 +37,14 @@ class TextureProduct:
     def prepare(self) -> tuple[Sequence[PooledView], NewTexture]:
         """See ``grow.Product``."""
         session = self._session
-        pool = list(session.views(session.surface))
+        self._pool = list(session.views(session.surface))
         if tiles := {number % STEP for number in self._meshes} - {0}:
             session.warn(f"The UV map lies on {len(tiles)} UDIM tiles: each gets an image of its own.")
         self._preview_atlases = {
             number: build_atlas(mesh, session.normalization, (PREVIEW_SIZE, PREVIEW_SIZE), samples=1)
             for number, mesh in self._meshes.items()
         }
-        return pool, NewTexture(session.recipe)
+        return self._pool, NewTexture(session.recipe)
 
     def words(self) -> Words:
         """The prompt, and the recipe's negative."""
@@ -62,7 +62,7 @@ class TextureProduct:
         """Write the images of all channels; returns the path of the base colour, and the figures."""
         session, settings, field = self._session, self._session.settings, loop.shape.field
         size, depth = settings.size, 8 if settings.depth == "auto" else int(settings.depth)
-        all_seen = Seen.of(loop.views.pool, session.mesh, session.recipe.views.resolution)
+        all_seen = Seen.of(self._pool, session.mesh, session.recipe.views.resolution)
         seen = {number: SeenFaces(all_seen, directions(mesh)) for number, mesh in self._meshes.items()}
         written, fillings = {}, {}
         for number, mesh in self._meshes.items():

@@ -22,7 +22,6 @@ from ...core.settings import JobSettings
 from ...core.source import EditSource, Tile, save_edited
 from ...jobs.folder import JobFolder, read_json, write_json
 from ...protocol import Cancelled, Done, Message, Phase, Preview, Progress
-from ..run.pictures import write_pictures
 from .control import Control, JobFailure
 from .process import Emit
 
@@ -48,14 +47,15 @@ def run_job(folder: JobFolder, control: Control, emit: Emit, resume: bool) -> No
     reached = _optimize(folder, control, emit, settings, numbers, start, total)
     if control.cancel:
         (folder.checkpoint / "fake.txt").write_text(str(reached), encoding="utf-8")
-        write_pictures(folder, mesh, {n: _preview(settings, n, reached) / 255 for n in numbers})
+        _write_png(folder.thumbnail, _preview(settings, numbers[0], reached))
         return emit(Cancelled(reached))
     emit(Phase("bake"))
     try:
         result = _result(folder, settings, numbers)
     except ValueError as error:
         raise JobFailure("input", str(error)) from error
-    write_pictures(folder, mesh, {n: _paint(settings, n, 64) / 255 for n in numbers})
+    _write_png(folder.thumbnail, _paint(settings, numbers[0], 64))
+    _write_png(folder.plot, _paint(settings, numbers[0], 64))
     report = {
         "iterations": reached, "stopped_early": reached < total, "seed": settings.seed, "teacher": "fake",
         "coverage": 1.0, "faces": len(mesh.triangles), "seconds": {"total": total * STEP_SECONDS},

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from ...core.channels import BASE_COLOR, CHANNELS, spans
 from ..serve.control import JobFailure
 from . import lora
 from .device import choose_noise_dtype
@@ -37,6 +38,7 @@ class DiffusionTeacher:
     notes: what became of the LoRA, if the artist should know.
     """
 
+    _seen = spans(CHANNELS)[BASE_COLOR.name]
     plan: Plan | None = None
     notes: Sequence[str] = ()
     _compiled = False
@@ -68,10 +70,10 @@ class DiffusionTeacher:
         self.noise_dtype = choose_noise_dtype(device, dtype, self.prediction)
         self.alphas_cumprod = networks.scheduler.alphas_cumprod.to(device, torch.float32)
         self.tokenizer = networks.tokenizer
-        self._text, self._unet, self._vae = map(self._placed, (networks.text_encoder, networks.unet, networks.vae))
+        self._text, self.unet, self._vae = map(self._placed, (networks.text_encoder, networks.unet, networks.vae))
         self._controlnets = [self._placed(networks.controlnets[name]) for name in networks.controlnets]
         if self.noise_dtype != dtype:
-            for network in (self._unet, *self._controlnets):
+            for network in (self.unet, *self._controlnets):
                 # diffusers' own ``to`` warns that such a cast may be wrong, whatever the network.
                 torch.nn.Module.to(network, self.noise_dtype)
         self.conditions: tuple[str, ...] = tuple(networks.controlnets)
@@ -100,7 +102,7 @@ class DiffusionTeacher:
         """Let torch compile the UNet and the ControlNets, once: it takes a minute and pays in long runs."""
         if not self._compiled:
             self._compiled = True
-            self._unet.compile()
+            self.unet.compile()
             for net in self._controlnets:
                 net.compile()
 
@@ -109,11 +111,11 @@ class DiffusionTeacher:
     ) -> Need:
         """What a step of a run takes, from the sizes of the networks that are loaded."""
         widths = (getattr(self._vae.config, "block_out_channels", None) or (0,)) if self._vae is not None else (0,)
-        networks = [self._unet, self._vae, self._text, *self._controlnets]
+        networks = [self.unet, self._vae, self._text, *self._controlnets]
         return Need.of(
             views=views, rows=rows, resolution=resolution, supersample=supersample, latent=resolution // self._scale(),
             element=self.dtype.itemsize, weights=sum(map(_weight, networks)), text_weights=_weight(self._text),
-            encoder_width=widths[0], unet_width=self._unet.config.block_out_channels[0],
+            encoder_width=widths[0], unet_width=self.unet.config.block_out_channels[0],
             field_parameters=field_parameters, fitted=fitted, tiles=self._can_tile(),
         )  # fmt: skip
 
@@ -128,7 +130,7 @@ class DiffusionTeacher:
 
     def held(self) -> int:
         """Bytes of weights that lie on the device now."""
-        networks = [self._unet, self._vae, self._text, *self._controlnets]
+        networks = [self.unet, self._vae, self._text, *self._controlnets]
         return sum(_weight(n) for n in networks if n is not None and n.device.type == self.device.type)
 
     @torch.no_grad()
@@ -150,11 +152,11 @@ class DiffusionTeacher:
         return torch.stack([self._embedded[text] for text in texts])
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) images in [0, 1] to (B, C, h, w) float32 x, differentiable.
+        """(B, C, H, W) images in [0, 1] to (B, c, h, w) float32 x, differentiable. Of all channels it sees base colour.
 
         The mean of the posterior is taken where the autoencoder has one: it removes noise from the gradient.
         """
-        pixels = (2 * images - 1).to(self.dtype)
+        pixels = (2 * images[:, self._seen] - 1).to(self.dtype)
         if self._vae is None:
             return pixels.float()
         encoded = self._vae.encode(pixels)
@@ -189,7 +191,7 @@ class DiffusionTeacher:
                 x[controlled].to(self.noise_dtype), steps[controlled], prompts[controlled].to(self.noise_dtype),
                 [image[controlled] for image in images], scales, repeat=shared,
             )  # fmt: skip
-            output = self._unet(
+            output = self.unet(
                 x[index].to(self.noise_dtype), steps[index], encoder_hidden_states=prompts[index].to(self.noise_dtype),
                 return_dict=False, **residuals,
             )[0]

@@ -7,29 +7,33 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from csd_addon.runtime.errors import DownloadFailed, TeacherMissing
+from csd_addon.runtime.errors import DownloadFailed, RuntimeMissing, TeacherMissing
+from csd_addon.runtime.file_lock import locked
 from csd_addon.runtime.paths import Paths
-from csd_addon.runtime.teachers import local, remote
+from csd_addon.runtime.teachers import downloaded, remote
 from csd_addon.runtime.teachers.remote import (
-    OFFERS,
+    REMOTE_TEACHERS,
     REVISIONS,
     SD15,
     SD15_DEPTH,
     Licence,
-    Offer,
     RemoteFile,
-    find_offer,
+    RemoteTeacher,
+    find_remote_teacher,
 )
-from tests.runtime import test_download
-from tests.runtime.test_download import Hostile, weights
+from tests.runtime import test_file_download
+from tests.runtime.test_file_download import Hostile, weights
+from tests.runtime.test_file_lock import waiter
 
 ROOT = Path(__file__).parents[2]
-server = test_download.server
+server = test_file_download.server
 CONTENT = {"unet/config.json": b"{}", "unet/w.safetensors": weights(20_000)}
 
 
@@ -37,11 +41,11 @@ def sha(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def small_offer() -> Offer:
+def small_teacher() -> RemoteTeacher:
     """Two files with known sums, and one of a guessed size without."""
     known = [RemoteFile(SD15, path, path, len(body), sha256=sha(body)) for path, body in CONTENT.items()]
     guessed = RemoteFile(SD15_DEPTH, "w.safetensors", "controlnet_depth/w.safetensors", 7000, exact=False)
-    return Offer("small", "A small one", ("nobody",), (Licence("none", "-", "all"),), (*known, guessed))
+    return RemoteTeacher("small", "A small one", ("nobody",), (Licence("none", "-", "all"),), (*known, guessed))
 
 
 @pytest.fixture
@@ -54,18 +58,18 @@ def hub(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield server
 
 
-def get(paths: Paths, mirror: str | None = None) -> list[local.Progress]:
-    news: list[local.Progress] = []
-    local.fetch(small_offer(), paths, mirror=mirror, report=news.append)
+def get(paths: Paths, mirror: str | None = None) -> list[downloaded.Progress]:
+    news: list[downloaded.Progress] = []
+    downloaded.fetch(small_teacher(), paths, mirror=mirror, report=news.append)
     return news
 
 
 def test_a_whole_teacher_comes_and_is_verified(tmp_path: Path, hub: str) -> None:
-    offer, paths = small_offer(), Paths(tmp_path)
-    assert local.state(offer, paths).status == "absent"
+    teacher, paths = small_teacher(), Paths(tmp_path)
+    assert downloaded.state(teacher, paths).status == "absent"
     news = get(paths)
-    assert local.state(offer, paths).status == "ready" and news[0].total >= news[0].done > 0
-    verdicts = list(local.verify(offer, paths))
+    assert downloaded.state(teacher, paths).status == "ready" and news[0].total >= news[0].done > 0
+    verdicts = list(downloaded.verify(teacher, paths))
     print(*verdicts, sep="\n")
     assert all(v.ok for v in verdicts)
     assert [v.sentence for v in verdicts] == ["is what was published"] * 2 + ["is what was downloaded"]
@@ -75,17 +79,17 @@ def test_a_whole_teacher_comes_and_is_verified(tmp_path: Path, hub: str) -> None
 
 
 def test_a_broken_download_goes_on_where_it_ended(tmp_path: Path, hub: str) -> None:
-    offer, paths = small_offer(), Paths(tmp_path)
+    teacher, paths = small_teacher(), Paths(tmp_path)
     part = paths.teachers / "small" / "unet" / "w.safetensors.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(CONTENT["unet/w.safetensors"][:5000])
-    assert (local.state(offer, paths).status, local.state(offer, paths).done) == ("begun", 5000)
+    assert (downloaded.state(teacher, paths).status, downloaded.state(teacher, paths).done) == ("begun", 5000)
     get(paths)
     assert any(start == "bytes=5000-" for _, start in Hostile.asked)
 
 
 def test_every_kind_of_damage_is_found(tmp_path: Path, hub: str) -> None:
-    offer, paths = small_offer(), Paths(tmp_path)
+    teacher, paths = small_teacher(), Paths(tmp_path)
     get(paths)
     folder = paths.teachers / "small"
     for target, spoil, words in (
@@ -98,24 +102,49 @@ def test_every_kind_of_damage_is_found(tmp_path: Path, hub: str) -> None:
         file = folder / target
         whole = file.read_bytes()
         spoil(file)
-        wrong = [v for v in local.verify(offer, paths) if not v.ok]
+        wrong = [v for v in downloaded.verify(teacher, paths) if not v.ok]
         assert [v.file for v in wrong] == [target] and words in wrong[0].sentence
         file.write_bytes(whole)
-    (folder / local.RECORD).write_text("[", encoding="utf-8")
-    assert "no sum is known" in list(local.verify(offer, paths))[-1].sentence
+    (folder / downloaded.RECORD).write_text("[", encoding="utf-8")
+    assert "no sum is known" in list(downloaded.verify(teacher, paths))[-1].sentence
 
 
 def test_removing_leaves_foreign_files_alone(tmp_path: Path, hub: str) -> None:
-    offer, paths = small_offer(), Paths(tmp_path)
+    teacher, paths = small_teacher(), Paths(tmp_path)
     get(paths)
     folder = paths.teachers / "small"
     (folder / "csd.json").write_text("{}", encoding="utf-8")
-    assert local.remove(offer, paths) == [folder / "csd.json"]
+    assert downloaded.remove(teacher, paths) == [folder / "csd.json"]
     assert [path.name for path in folder.rglob("*")] == ["csd.json"]
     (folder / "csd.json").unlink()
     get(paths)
-    assert local.remove(offer, paths) == [] and not folder.exists()
-    assert local.remove(offer, paths) == []
+    assert downloaded.remove(teacher, paths) == [] and not folder.exists()
+    assert downloaded.remove(teacher, paths) == []
+
+
+def test_two_who_download_are_never_alone_both(tmp_path: Path, hub: str) -> None:
+    """One waits while the other fetches; when that has ended, the first alone holds the lock."""
+    lock = Paths(tmp_path).teachers / "small" / "download.lock"
+    with ExitStack() as stack:
+        waiting: list[threading.Event] = []
+
+        def report(news: downloaded.Progress) -> None:
+            if not waiting:
+                waiting.append(stack.enter_context(waiter(lock)))
+
+        downloaded.fetch(small_teacher(), Paths(tmp_path), mirror=None, report=report)
+        assert waiting and waiting[0].wait(30)
+        with pytest.raises(RuntimeMissing), locked(lock, timeout=0):
+            pass
+
+
+def test_what_is_being_downloaded_is_not_removed(tmp_path: Path, hub: str) -> None:
+    teacher, paths = small_teacher(), Paths(tmp_path)
+    get(paths)
+    with locked(paths.teachers / "small" / "download.lock", timeout=0):
+        with pytest.raises(RuntimeMissing, match="Another process is working on"):
+            downloaded.remove(teacher, paths)
+    assert downloaded.state(teacher, paths).status == "ready"
 
 
 def test_offline_nothing_is_asked_for(tmp_path: Path, hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,21 +156,21 @@ def test_offline_nothing_is_asked_for(tmp_path: Path, hub: str, monkeypatch: pyt
 
 def test_a_mirror_goes_first_and_the_hub_helps_out(tmp_path: Path, hub: str) -> None:
     get(Paths(tmp_path), mirror="http://127.0.0.1:9/")
-    assert local.state(small_offer(), Paths(tmp_path)).status == "ready"
+    assert downloaded.state(small_teacher(), Paths(tmp_path)).status == "ready"
 
 
 def test_the_catalogue_is_consistent() -> None:
-    for offer in OFFERS:
-        targets = [file.target for file in offer.files]
-        assert len(set(targets)) == len(targets) and offer.licences and offer.publishers
-        for file in offer.files:
+    for teacher in REMOTE_TEACHERS:
+        targets = [file.target for file in teacher.files]
+        assert len(set(targets)) == len(targets) and teacher.licences and teacher.publishers
+        for file in teacher.files:
             assert not Path(file.target).is_absolute() and ".." not in Path(file.target).parts
             assert len(REVISIONS[file.repository]) == 40
             assert file.exact == (file.sha256 is not None)
             assert all(address.startswith("https://") for address in file.addresses())
             assert len(file.addresses()) >= 2, "at least one mirror"
-        with pytest.raises(TeacherMissing, match=offer.identifier):
-            find_offer("dog")
+        with pytest.raises(TeacherMissing, match=teacher.identifier):
+            find_remote_teacher("dog")
 
 
 def command(home: Path, *words: str) -> tuple[int, list[dict]]:

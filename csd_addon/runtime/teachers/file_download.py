@@ -1,8 +1,8 @@
-"""One file from the web to the disk: resumable, checked, never trusted.
+"""Downloads one file: resumable, checked, never trusted.
 
-The bytes go to ``NAME.part``, which a broken, cancelled or killed download leaves behind and the next one continues
-(HTTP Range). Only a file with the right length and sum gets its name. Addresses are tried in turn. The system's
-proxy settings hold (``urllib``). A redirect may lead to https alone, from http also to http.
+The bytes go to ``NAME.part``. A broken, cancelled or killed download leaves that file, and the next one continues it
+(HTTP Range). Only a file with the right length and sum gets its name. The URLs are tried in turn. The system's proxy
+settings are used (``urllib``). A redirect may lead to https; from http it may also lead to http.
 """
 
 from __future__ import annotations
@@ -43,12 +43,15 @@ OnBytes = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be fetched. size: its length if it is known. limit: the most bytes that may come."""
+class FileRequest:
+    """A file to download."""
 
     target: Path
+    # URLs, in the order of trying.
     addresses: Sequence[str]
+    # The most bytes that are accepted.
     limit: int
+    # Its length in bytes, if it is known.
     size: int | None = None
     sha256: str | None = None
 
@@ -57,7 +60,7 @@ class Wanted:
         return self.target.with_name(self.target.name + ".part")
 
 
-class _Broken(Exception):
+class _ConnectionBroken(Exception):
     """The connection ended or stalled; trying again may help."""
 
 
@@ -65,19 +68,19 @@ class _Refused(Exception):
     """This address will not give the file, whatever we do."""
 
 
-def fetch(wanted: Wanted, on_bytes: OnBytes) -> str:
-    """Download the file and return its sha256. ``on_bytes`` is called for every piece.
+def fetch(request: FileRequest, on_bytes: OnBytes) -> str:
+    """Download the file and return its sha256 in hexadecimal. ``on_bytes`` is called for every piece.
 
-    Raises DownloadFailed with one sentence that names what each address did; what has come stays in ``NAME.part``.
+    Raises DownloadFailed with one sentence that says what each server did. What has come stays in ``NAME.part``.
     """
-    wanted.target.parent.mkdir(parents=True, exist_ok=True)
+    request.target.parent.mkdir(parents=True, exist_ok=True)
     problems = []
-    for address in wanted.addresses:
+    for address in request.addresses:
         try:
-            return _from_address(wanted, address, on_bytes)
-        except (_Broken, _Refused) as error:
+            return _from_address(request, address, on_bytes)
+        except (_ConnectionBroken, _Refused) as error:
             problems.append(f"{urlsplit(address).hostname} {error}")
-    raise DownloadFailed(f"{wanted.target.name} could not be downloaded: {'; '.join(problems)}.")
+    raise DownloadFailed(f"{request.target.name} could not be downloaded: {'; '.join(problems)}.")
 
 
 def require_space(folder: Path, needed: int) -> None:
@@ -91,7 +94,7 @@ def require_space(folder: Path, needed: int) -> None:
         )
 
 
-def sum_of(file: Path, on_bytes: Callable[[int], None] | None = None) -> str:
+def sha256_of(file: Path, on_bytes: Callable[[int], None] | None = None) -> str:
     """Return the sha256 of ``file``; ``on_bytes`` gets how much was read."""
     digest, done = hashlib.sha256(), 0
     with file.open("rb") as stream:
@@ -103,8 +106,8 @@ def sum_of(file: Path, on_bytes: Callable[[int], None] | None = None) -> str:
     return digest.hexdigest()
 
 
-def damage(file: Path, name: str) -> str:
-    """What is wrong with the structure of ``file`` that is called ``name``, "" if nothing."""
+def find_damage(file: Path, name: str) -> str:
+    """Return what is wrong with the structure of ``file``, "" if nothing. ``name`` tells what it should be."""
     if name.endswith(".safetensors"):
         with file.open("rb") as stream:
             return _header_damage(stream, file.stat().st_size)
@@ -129,116 +132,116 @@ def _header_damage(stream: IO[bytes], size: int) -> str:
     return "" if end == size else f"its header speaks of {end} bytes, it has {size}"
 
 
-def _from_address(wanted: Wanted, address: str, on_bytes: OnBytes) -> str:
+def _from_address(request: FileRequest, address: str, on_bytes: OnBytes) -> str:
     if urlsplit(address).scheme not in ("http", "https"):
         raise _Refused("is no http or https address")
     for attempt in range(ATTEMPTS):
         try:
-            announced = _receive(wanted, address, on_bytes)
-            return _accept(wanted, announced)
-        except _Broken:
+            announced = _receive(request, address, on_bytes)
+            return _accept(request, announced)
+        except _ConnectionBroken:
             if attempt == ATTEMPTS - 1:
                 raise
             time.sleep(PAUSE_SECONDS * 2**attempt)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _receive(wanted: Wanted, address: str, on_bytes: OnBytes) -> str | None:
-    """Bring ``wanted.part`` to its full length; returns the sha256 that the server announced, if it did."""
-    have = wanted.part.stat().st_size if wanted.part.exists() else 0
-    if have > wanted.limit:
-        wanted.part.unlink()
+def _receive(request: FileRequest, address: str, on_bytes: OnBytes) -> str | None:
+    """Bring ``request.part`` to its full length; returns the sha256 that the server announced, if it did."""
+    have = request.part.stat().st_size if request.part.exists() else 0
+    if have > request.limit:
+        request.part.unlink()
         have = 0
     redirects = _Redirects()
-    request = urllib.request.Request(address, headers={"User-Agent": "csd-texture", "Accept-Encoding": "identity"})
+    http_request = urllib.request.Request(address, headers={"User-Agent": "csd-texture", "Accept-Encoding": "identity"})
     if have:
-        request.add_header("Range", f"bytes={have}-")
+        http_request.add_header("Range", f"bytes={have}-")
     try:
-        with contextlib.closing(_opener(redirects).open(request, timeout=STALL_SECONDS)) as response:
-            start, length = _extent(response, have, wanted)
-            _copy(response, wanted, start, length, on_bytes)
+        with contextlib.closing(_opener(redirects).open(http_request, timeout=STALL_SECONDS)) as response:
+            start, length = _extent(response, have, request)
+            _copy(response, request, start, length, on_bytes)
             return redirects.announced or _announced(response.headers)
     except urllib.error.HTTPError as error:
         with error:
-            _require_complete(error, wanted, have)
+            _require_complete(error, request, have)
             on_bytes(have, have)
             return redirects.announced or _announced(error.headers)
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise DownloadFailed(
-                f"{wanted.part} can't be written ({error.strerror}): make room on its disk, allow writing there, or "
+                f"{request.part} can't be written ({error.strerror}): make room on its disk, allow writing there, or "
                 "choose another folder."
             ) from error
-        raise _Broken(f"did not answer or broke off ({_reason(error)})") from error
+        raise _ConnectionBroken(f"did not answer or broke off ({_reason(error)})") from error
 
 
-def _require_complete(error: urllib.error.HTTPError, wanted: Wanted, have: int) -> None:
+def _require_complete(error: urllib.error.HTTPError, request: FileRequest, have: int) -> None:
     """Return if ``error`` says that there is nothing after the ``have`` bytes; else raise what it means."""
     if error.code == 416 and have:
         if _total(error.headers.get("Content-Range", "")) == have:
             return
-        wanted.part.unlink()
-        raise _Broken("could not continue the file") from error
+        request.part.unlink()
+        raise _ConnectionBroken("could not continue the file") from error
     sentence = f"answered {error.code} {error.reason}"
-    raise (_Broken if error.code >= 500 or error.code == 429 else _Refused)(sentence) from error
+    raise (_ConnectionBroken if error.code >= 500 or error.code == 429 else _Refused)(sentence) from error
 
 
-def _extent(response: Any, have: int, wanted: Wanted) -> tuple[int, int | None]:
+def _extent(response: Any, have: int, request: FileRequest) -> tuple[int, int | None]:
     """From which byte the answer goes on, and how long the whole file is, None where the server does not say."""
     if response.status == 206:
         match = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if not match or int(match[1]) != have:
-            wanted.part.unlink()
-            raise _Broken("sent another part of the file than asked for")
+            request.part.unlink()
+            raise _ConnectionBroken("sent another part of the file than asked for")
         start, length = have, None if match[2] == "*" else int(match[2])
     else:
         said = response.headers.get("Content-Length")
         start, length = 0, int(said) if said and said.isdigit() else None
-    _check_length(length, wanted)
+    _check_length(length, request)
     return start, length
 
 
-def _check_length(length: int | None, wanted: Wanted) -> None:
+def _check_length(length: int | None, request: FileRequest) -> None:
     if length is None:
         return
-    if wanted.size is not None and length != wanted.size:
-        raise _Refused(f"has another file: {length} bytes in place of {wanted.size}")
-    if length > wanted.limit:
-        raise _Refused(f"offers {length} bytes, far more than the {wanted.limit} that may come")
+    if request.size is not None and length != request.size:
+        raise _Refused(f"has another file: {length} bytes in place of {request.size}")
+    if length > request.limit:
+        raise _Refused(f"offers {length} bytes, far more than the {request.limit} that may come")
 
 
-def _copy(response: Any, wanted: Wanted, start: int, length: int | None, on_bytes: OnBytes) -> None:
-    whole = length if length is not None else wanted.size
-    with wanted.part.open("r+b" if start else "wb") as part:
+def _copy(response: Any, request: FileRequest, start: int, length: int | None, on_bytes: OnBytes) -> None:
+    whole = length if length is not None else request.size
+    with request.part.open("r+b" if start else "wb") as part:
         part.seek(start)
         done, since, then = start, start, time.monotonic()
         while piece := response.read1(CHUNK):
             done += len(piece)
-            if done > (whole if whole is not None else wanted.limit):
+            if done > (whole if whole is not None else request.limit):
                 part.truncate(0)
-                raise _Refused(f"sent more than the {whole or wanted.limit} bytes that it should")
+                raise _Refused(f"sent more than the {whole or request.limit} bytes that it should")
             part.write(piece)
-            on_bytes(done, whole if whole is not None else max(done, wanted.limit))
+            on_bytes(done, whole if whole is not None else max(done, request.limit))
             now = time.monotonic()
             if now - then > STALL_SECONDS:
                 if done - since < STALL_BYTES:
-                    raise _Broken(f"stalled at {done} bytes")
+                    raise _ConnectionBroken(f"stalled at {done} bytes")
                 since, then = done, now
     if whole is not None and done < whole:
-        raise _Broken(f"broke off at {done} of {whole} bytes")
+        raise _ConnectionBroken(f"broke off at {done} of {whole} bytes")
 
 
-def _accept(wanted: Wanted, announced: str | None) -> str:
+def _accept(request: FileRequest, announced: str | None) -> str:
     """Check the whole file and give it its name. A wrong one is deleted."""
-    found = sum_of(wanted.part)
-    expected = wanted.sha256 or announced
-    problem = damage(wanted.part, wanted.target.name)
+    found = sha256_of(request.part)
+    expected = request.sha256 or announced
+    problem = find_damage(request.part, request.target.name)
     if expected and found != expected:
         problem = f"its sha256 is {found[:12]}..., not {expected[:12]}..."
     if problem:
-        wanted.part.unlink()
+        request.part.unlink()
         raise _Refused(f"sent a wrong file ({problem})")
-    os.replace(wanted.part, wanted.target)
+    os.replace(request.part, request.target)
     return found
 
 

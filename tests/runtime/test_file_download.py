@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from csd_addon.runtime.errors import DownloadFailed
-from csd_addon.runtime.teachers import download
-from csd_addon.runtime.teachers.download import Wanted, fetch, require_space
+from csd_addon.runtime.teachers import file_download
+from csd_addon.runtime.teachers.file_download import FileRequest, fetch, require_space
 
 BODY = bytes(range(256)) * 4096
 SUM = hashlib.sha256(BODY).hexdigest()
@@ -66,7 +66,7 @@ class Hostile(BaseHTTPRequestHandler):
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(download, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(file_download, "PAUSE_SECONDS", 0.01)
     Hostile.tricks = {"good": Hostile.honest}
     Hostile.asked = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
@@ -77,9 +77,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.server_close()
 
 
-def wanted(tmp_path: Path, *addresses: str, name: str = "file.bin", **known: object) -> Wanted:
+def wanted(tmp_path: Path, *addresses: str, name: str = "file.bin", **known: object) -> FileRequest:
     values = {"limit": len(BODY), "size": len(BODY), "sha256": SUM, **known}
-    return Wanted(tmp_path / name, addresses, **values)  # type: ignore[arg-type]
+    return FileRequest(tmp_path / name, addresses, **values)  # type: ignore[arg-type]
 
 
 def quiet(done: int, total: int) -> None:
@@ -181,11 +181,11 @@ def test_a_refusal_is_told_with_its_number(tmp_path: Path, server: str, status: 
     trick(lambda h: h.answer(b"no", status))
     refused(tmp_path, server, f"127.0.0.1 answered {status}")
     tries = sum(path == "/bad" for path, _ in Hostile.asked)
-    assert tries == 2 * (download.ATTEMPTS if status >= 500 else 1)
+    assert tries == 2 * (file_download.ATTEMPTS if status >= 500 else 1)
 
 
 def test_a_stalled_connection_is_given_up(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(file_download, "STALL_SECONDS", 0.3)
 
     def stalled(h: Hostile) -> None:
         h.answer(BODY[:100], length=len(BODY))
@@ -197,8 +197,8 @@ def test_a_stalled_connection_is_given_up(tmp_path: Path, server: str, monkeypat
 
 
 def test_a_trickle_counts_as_stalled(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "STALL_SECONDS", 0.3)
-    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    monkeypatch.setattr(file_download, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(file_download, "ATTEMPTS", 1)
 
     def trickle(h: Hostile) -> None:
         h.answer(b"", length=len(BODY))
@@ -219,8 +219,8 @@ def test_a_redirect_to_another_kind_of_address_is_not_followed(tmp_path: Path, s
 def test_a_redirect_from_https_to_http_is_not_followed() -> None:
     from urllib.request import Request
 
-    with pytest.raises(download._Refused, match="http address"):
-        download._Redirects().redirect_request(Request("https://a/x"), None, 302, "", {}, "http://a/x")  # type: ignore
+    with pytest.raises(file_download._Refused, match="http address"):
+        file_download._Redirects().redirect_request(Request("https://a/x"), None, 302, "", {}, "http://a/x")  # type: ignore
 
 
 def test_a_redirect_to_the_web_is_followed_and_its_sum_believed(tmp_path: Path, server: str) -> None:

@@ -91,7 +91,7 @@ time.sleep(0.5)
 
 
 def test_while_a_large_file_comes_the_cache_is_weighed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_growth, "PERIOD", 0.05)
+    monkeypatch.setattr(folder_growth, "PERIOD_SECONDS", 0.05)
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "of an earlier run").write_bytes(bytes(9_000_000))
