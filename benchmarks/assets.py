@@ -239,7 +239,8 @@ def views_and_bake(path: Path, size: int) -> dict[str, float]:
 
     from benchmarks.bake import random_field
     from csd_addon.core.mesh import MeshData, Normalization
-    from csd_addon.core.recipe import PRESETS
+    from csd_addon.core.resolving import resolve
+    from csd_addon.core.settings import JobSettings
     from csd_addon.worker.bake.bake import bake, build_atlas
     from csd_addon.worker.bake.measure import Filling, unseen_texels
     from csd_addon.worker.bake.unseen import Seen, SeenFaces, directions
@@ -247,15 +248,15 @@ def views_and_bake(path: Path, size: int) -> dict[str, float]:
     from csd_addon.worker.look.views import sample_pool
 
     torch.set_num_threads(1)
-    mesh, recipe = MeshData.load(path), PRESETS["balanced"]
+    mesh, recipe = MeshData.load(path), resolve(JobSettings(prompt="x", preset="balanced"), {})
     normalization = Normalization.of(mesh.positions)
     marks = [time.process_time()]
-    views = sample_pool(Surface.of(mesh, normalization), recipe, torch.Generator().manual_seed(0), ("depth",))
+    views = sample_pool(Surface.of(mesh, normalization), recipe.views, torch.Generator().manual_seed(0), ("depth",))
     pool = list(itertools.islice(views, VIEWS))
     marks.append(time.process_time())
-    seen = SeenFaces(Seen.of(pool, mesh, recipe.resolution), directions(mesh))
+    seen = SeenFaces(Seen.of(pool, mesh, recipe.views.resolution), directions(mesh))
     atlas = build_atlas(mesh, normalization, (size, size))
-    bake(random_field(recipe, 1.0, 1), atlas, seen=seen)
+    bake(random_field(recipe.field, 1.0, 1), atlas, seen=seen)
     Filling.of(atlas, unseen_texels(atlas, seen))
     marks.append(time.process_time())
     return {"views": marks[1] - marks[0], "bake": marks[2] - marks[1], "memory": peak_mb()}

@@ -103,21 +103,21 @@ def cycles(folder: Path, sizes: list[int]) -> dict[int, tuple[float, float]]:
 def ours(folder: Path, sizes: list[int], prompts: list[str]) -> None:
     """Bake the position and a hash-grid field; one JSON line for each size."""
     import torch
-    from csd_addon.worker.teacher.preferences import read_preferences
 
     from csd_addon.core.mesh import MeshData, Normalization
-    from csd_addon.core.recipe import PRESETS
     from csd_addon.core.resolving import resolve
     from csd_addon.core.settings import JobSettings
+    from csd_addon.core.teacher_folder import read_preferences
     from csd_addon.worker.bake.bake import bake, build_atlas
     from csd_addon.worker.bake.margin import fill_margin, margin_width
 
     torch.set_num_threads(1)
     mesh = MeshData.load(folder / "mesh.npz")
     normalization = Normalization.of(mesh.positions)
-    bundled = resolve(JobSettings(prompt="x"), read_preferences(MINI))
-    fields = {"bundled": random_field(bundled, 1.5, 0), "balanced": random_field(PRESETS["balanced"], 1.0, 1),
-              "noise": random_field(PRESETS["balanced"], 0.3, 0)}  # fmt: skip
+    settings = JobSettings(prompt="x", preset="balanced")
+    bundled, balanced = (resolve(settings, said).field for said in (read_preferences(MINI), {}))
+    fields = {"bundled": random_field(bundled, 1.5, 0), "balanced": random_field(balanced, 1.0, 1),
+              "noise": random_field(balanced, 0.3, 0)}  # fmt: skip
     fields |= {prompt: optimized(prompt, mesh) for prompt in prompts}
 
     class Position(torch.nn.Module):
@@ -152,14 +152,16 @@ def ours(folder: Path, sizes: list[int], prompts: list[str]) -> None:
 def optimized(prompt: str, mesh: Any) -> Any:
     """The field that "mini" grows on ``mesh``."""
     import torch
-    from csd_addon.worker.method.synthesis import Synthesis
-    from csd_addon.worker.teacher.preferences import read_preferences
 
     from csd_addon.core.mesh import Normalization
     from csd_addon.core.resolving import resolve
     from csd_addon.core.settings import JobSettings
+    from csd_addon.core.teacher_folder import read_preferences
     from csd_addon.worker.look.surface import Surface
     from csd_addon.worker.look.views import sample_pool
+    from csd_addon.worker.method.assembly import assemble
+    from csd_addon.worker.method.guide import Words
+    from csd_addon.worker.shape.appearance import NewTexture
     from csd_addon.worker.teacher.diffusion import DiffusionTeacher
 
     device, generator = torch.device("cpu"), torch.Generator().manual_seed(0)
@@ -168,26 +170,32 @@ def optimized(prompt: str, mesh: Any) -> Any:
     )  # fmt: skip
     recipe = resolve(JobSettings(prompt=prompt, preset="draft"), read_preferences(MINI))
     surface = Surface.of(mesh, Normalization.of(mesh.positions), device)
-    loop = Synthesis(
-        teacher, list(sample_pool(surface, recipe, generator, teacher.conditions)), recipe, prompt=prompt,
-        negative=recipe.negative, loss="csd", generator=generator,
+    pool = list(sample_pool(surface, recipe.views, generator, teacher.conditions))
+    loop = assemble(
+        teacher, pool, NewTexture(recipe), recipe, Words(prompt, recipe.guide.negative), loss="csd",
+        generator=generator,
     )  # fmt: skip
-    while loop.iteration < recipe.iterations:
+    while loop.iteration < loop.iterations:
         loop.step()
-    return loop.field
+    return loop.shape.field
 
 
-def random_field(recipe: Any, amplitude: float, falling: int) -> Any:
-    """A field with random tables of this amplitude at the coarsest level, falling with that power of the resolution."""
+def random_field(numbers: Any, amplitude: float, falling: int) -> Any:
+    """A field with random tables of this amplitude at the coarsest level, falling with that power of the resolution.
+
+    numbers: ``core.recipe.Field``.
+    """
     import torch
 
+    from csd_addon.core.channels import CHANNELS, width
     from csd_addon.worker.field.hashgrid import TextureField, level_table
 
-    levels = level_table(recipe.levels, recipe.table_log2, recipe.coarsest, recipe.finest)
-    field, generator = TextureField(levels, albedo=recipe.albedo), torch.Generator().manual_seed(0)
+    levels = level_table(numbers.levels, numbers.table_log2, numbers.coarsest, numbers.finest)
+    field = TextureField(levels, channels=width(CHANNELS), albedo=numbers.albedo)
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for level in levels:
-            size = amplitude * (recipe.coarsest / level.resolution) ** falling
+            size = amplitude * (numbers.coarsest / level.resolution) ** falling
             for table in field.grid_parameters():
                 table[level.span].uniform_(-size, size, generator=generator)
     return field

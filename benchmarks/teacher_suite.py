@@ -1,14 +1,15 @@
-"""How well do the bundled teachers keep their word? Sampling and CSD, judged by an independent oracle and by hand.
+"""How well do the bundled teachers keep their word? Images and textures, judged by an independent oracle and by hand.
 
-    python benchmarks/teacher_suite.py --work DIR                  oracle and sampling
-    python benchmarks/teacher_suite.py --work DIR --csd 24         and CSD: 24 prompts on 3 meshes, every method
-    python benchmarks/teacher_suite.py --work DIR --csd 4 --methods csd "sds 7.5" --meshes spot
+    python benchmarks/teacher_suite.py --work DIR                  oracle and images
+    python benchmarks/teacher_suite.py --work DIR --csd 24         textures: 24 prompts on 3 meshes, every method
+    python benchmarks/teacher_suite.py --work DIR --csd 4 --methods sampling "sds 7.5" --meshes spot
 
-Two judges look at the same pictures (`judges.py`): the oracle, which learns in DIR, and one made by hand. Sampling:
+Two judges look at the same pictures (`judges.py`): the oracle, which learns in DIR, and one made by hand. Images:
 DDIM of "broad" with classifier-free guidance under the depth ControlNet and without it, one image a prompt; true
-renders of the same prompts say how much of it the judges could find. CSD: the real command line with the draft preset;
-the baked PNG is seen from eight fixed directions whose angles training's and synthesis' random ones never equal, whole
-and three times as near, as an artist looks at it. The first twelve runs, unselected, are put on DIR/sheet.png.
+renders of the same prompts say how much of it the judges could find. Textures: the real command line with the draft
+preset; the baked PNG is seen from eight fixed directions whose angles training's and synthesis' random ones never
+equal, whole and three times as near, as an artist looks at it. The first twelve runs, unselected, are put on
+DIR/sheet.png.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ PROMPT_SEED = 7
 COLORS_A_MATERIAL = 3
 PROMPT_SETS = ("vocabulary", "held-out combinations")
 RENDERS_A_PROMPT = 8
-# Of sampling: 1 + 1 / kappa of the teacher's csd.json, as synthesis is guided.
+# Of the images, as the teacher's csd.json has it for textures by sampling.
 GUIDANCE = 5.0
 
 # Prompt, material, colour ("" where the material names none).
@@ -60,14 +61,16 @@ PROMPTS = (
     ("green camouflage", "camouflage", "green"), ("black rubber", "rubber", "black"), ("ice", "ice", ""),
 )  # fmt: skip
 _BROAD = ("--teacher", "broad")
+_CSD = (*_BROAD, "--method", "distill")
+_NEGATIVE = ("--negative", "blurry, shadow")
 # The first is what an artist gets who sets nothing: the bundled teacher that knows the words.
 METHODS: dict[str, tuple[str, ...]] = {
     "as installed": (),
-    "csd": _BROAD,
-    "csd kappa 0": (*_BROAD, "--set", "kappa=0"),
-    "csd kappa 0.05": (*_BROAD, "--set", "kappa=0.05"),
-    "csd constant w2": (*_BROAD, "--negative", "blurry, shadow", "--set", "w2=1"),
-    "csd annealed w2": (*_BROAD, "--negative", "blurry, shadow", "--set", "w2=[0,1,0.5,1]"),
+    "sampling": (*_BROAD, "--method", "sample"),
+    "csd kappa 0": (*_CSD, "--set", "kappa=0"),
+    "csd kappa 0.05": (*_CSD, "--set", "kappa=0.05"),
+    "csd constant w2": (*_CSD, *_NEGATIVE, "--set", "w2=1"),
+    "csd annealed w2": (*_CSD, *_NEGATIVE, "--set", "w2=[0,1,0.5,1]"),
     "sds 7.5": (*_BROAD, "--loss", "sds", "--set", "sds_weight=7.5"),
 }
 SHAPES = {"vase": training_meshes.vase, "arch": training_meshes.arch}

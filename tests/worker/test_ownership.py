@@ -18,7 +18,13 @@ def pool(*azimuths: float) -> list[PooledView]:
     mesh = shapes.sphere(48, 96)
     surface = Surface.of(mesh, Normalization.of(mesh.positions))
     views = [View(azimuth, 0, 4, 35) for azimuth in azimuths]
-    return [PooledView(surface, v, False, render_gbuffer(surface, v, size=160, supersample=2), {}) for v in views]
+    return [
+        PooledView(
+            surface=surface, view=view, close_up=False, conditions={},
+            gbuffer=render_gbuffer(surface, view, size=160, supersample=2),
+        )
+        for view in views
+    ]  # fmt: skip
 
 
 def share(seen: list[PooledView], number: int) -> torch.Tensor:

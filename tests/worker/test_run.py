@@ -184,7 +184,8 @@ def test_a_damaged_list_of_what_the_teacher_likes_is_a_sentence(tmp_path: Path) 
             (root / part.name).symlink_to(part)
     folder = make_folder(tmp_path)
     write_json(folder.job, {**read_json(folder.job), "teacher": {"root": str(root)}})
-    for text, words in (("{", r"csd\.json is damaged"), ('{"extends": "none.json"}', r"none\.json, which is not there")):
+    missing = r"none\.json, which is not there"
+    for text, words in (("{", r"csd\.json is damaged"), ('{"extends": "none.json"}', missing)):
         (root / "csd.json").write_text(text, encoding="utf-8")
         with pytest.raises(JobFailure, match=words) as caught:
             run(folder)
