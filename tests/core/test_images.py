@@ -12,7 +12,6 @@ from csd_addon.core.checks import overlap_problem, sharing
 from csd_addon.core.images import image_file, image_of, layout, parts, picture_file
 from csd_addon.core.mesh import MeshData
 from csd_addon.core.settings import JobSettings
-from csd_addon.worker.run.thumbnail import render_thumbnail
 from tests import shapes
 
 QUAD = np.float32([[(0, 0), (1, 0), (1, 1)], [(0, 0), (1, 1), (0, 1)]])
@@ -86,11 +85,3 @@ def test_the_image_of_each_face_is_kept_and_checked(tmp_path: Path) -> None:
         np.savez(tmp_path / "mesh.npz", **arrays, image=wrong)
         with pytest.raises(ValueError, match=r"mesh\.npz is damaged or missing"):
             MeshData.load(tmp_path / "mesh.npz")
-
-
-def test_the_small_picture_shows_each_face_its_own_image() -> None:
-    flat = {0: np.zeros((4, 4, 3)) + [1, 0, 0], 10_000: np.zeros((4, 4, 3)) + [0, 1, 0]}
-    both = render_thumbnail(overlapping(), flat).astype(int)
-    red, green = ((both[..., k] > 2 * both[..., 1 - k]) & (both[..., 3] == 255) for k in (0, 1))
-    print(f"{red.mean():.2f} of the picture is red, {green.mean():.2f} green")
-    assert red.mean() > 0.1 and green.mean() > 0.1 and (red | green)[both[..., 3] == 255].mean() > 0.95
