@@ -1,47 +1,44 @@
-"""The gradient norms of a run as a picture, drawn with numpy alone: Blender brings no plotting library.
+"""The gradient norms of a run as a picture.
 
-(H, W, 3) uint8, row 0 at the top, sRGB-encoded. Both axes start at the lower left corner of the plotting area; y is
+(H, W, 3) uint8, row 0 at the top, sRGB-encoded. Both axes start at the lower left corner of the plotting area. y is
 logarithmic. There are no words in the picture, so that it needs no translation: the legend shows formulas.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 # Iterations and values, in the order of the run.
 Curve = Sequence[tuple[int, float]]
 
 # Name of a norm: its formula, "_" lowers the next sign, and its colour (told apart by the colour-blind too).
+# "e" stands for epsilon: Pillow's font has no Greek letters.
 NORMS: dict[str, tuple[str, tuple[int, int, int]]] = {
-    "generative": ("|ε_y-ε|", (230, 159, 0)),
-    "classifier": ("|ε_y-ε_0|", (86, 180, 233)),
-    "negative": ("|ε_n-ε_0|", (0, 190, 140)),
-    "contrast": ("|ε_y-ε_n|", (204, 121, 167)),
+    "generative": ("|e_y - e|", (230, 159, 0)),
+    "classifier": ("|e_y - e_0|", (86, 180, 233)),
+    "negative": ("|e_n - e_0|", (0, 190, 140)),
+    "contrast": ("|e_y - e_n|", (204, 121, 167)),
     "total": ("|g|", (240, 228, 66)),
 }
+# Width and height in pixels.
 SIZE = (512, 512)
+# The picture is drawn so many times as large and then averaged, which makes slanted lines smooth.
+_FINE = 4
 _BACKGROUND, _MINOR, _GRID, _TEXT = (29, 29, 29), (38, 38, 38), (58, 58, 58), (190, 190, 190)
-# Edges of the plotting area in pixels: left, right (from the right), top, bottom (from the bottom).
-_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 20, 52, 44
-# Each pixel of a sign is so many pixels wide.
-_ZOOM = 2
-_LINE, _BAND = 1.6, 0.22
+# The plotting area in pixels: first column, first row, and the column and row behind the last ones.
+_LEFT, _TOP, _RIGHT, _BOTTOM = 84, 52, SIZE[0] - 20, SIZE[1] - 44
+_FONT, _SUBSCRIPT = (ImageFont.load_default(size * _FINE) for size in (20, 15))
+# How far the subscript's baseline lies below the formula's, in pixels.
+_LOWERED = 4
+# Width of a curve in pixels, and opacity of its band in 0..255.
+_LINE, _BAND = 3.25, 56
 _BINS = 50
-
-# Signs of 5 x 7 pixels, a row for each number, the highest bit at the left.
-_SIGNS = {
-    "0": (14, 17, 19, 21, 25, 17, 14), "1": (4, 12, 4, 4, 4, 4, 14), "2": (14, 17, 1, 2, 4, 8, 31),
-    "3": (31, 2, 4, 2, 1, 17, 14), "4": (2, 6, 10, 18, 31, 2, 2), "5": (31, 16, 30, 1, 1, 17, 14),
-    "6": (6, 8, 16, 30, 17, 17, 14), "7": (31, 1, 2, 4, 8, 8, 8), "8": (14, 17, 17, 14, 17, 17, 14),
-    "9": (14, 17, 17, 15, 1, 2, 12), ".": (0, 0, 0, 0, 0, 12, 12), "-": (0, 0, 0, 31, 0, 0, 0),
-    "|": (4, 4, 4, 4, 4, 4, 4), "e": (0, 0, 14, 17, 31, 16, 14), "ε": (0, 0, 14, 16, 12, 16, 14),
-    "y": (0, 0, 17, 17, 15, 1, 14), "n": (0, 0, 30, 17, 17, 17, 17), "g": (0, 0, 15, 17, 15, 1, 14),
-}  # fmt: skip
-_ADVANCE, _HEIGHT, _LOWERED = 6, 7, 3
-_LEGEND_MARK, _LEGEND_ROW = 24, 24
 
 
 @dataclass(frozen=True)
@@ -54,30 +51,44 @@ class _Axes:
 
     def x(self, iteration: np.ndarray | float) -> np.ndarray:
         """Columns, from the centre of the first plotted pixel to that of the last."""
-        return _LEFT + np.asarray(iteration) / self.last * (SIZE[0] - _LEFT - _RIGHT - 1)
+        return _LEFT + 0.5 + np.asarray(iteration) / self.last * (_RIGHT - _LEFT - 1)
 
     def y(self, value: np.ndarray | float) -> np.ndarray:
         """Rows; a larger value is higher up."""
         share = (np.log10(value) - self.low) / (self.high - self.low)
-        return SIZE[1] - _BOTTOM - 1 - share * (SIZE[1] - _TOP - _BOTTOM - 1)
+        return _BOTTOM - 0.5 - share * (_BOTTOM - _TOP - 1)
 
 
 def plot_norms(curves: Mapping[str, Curve]) -> np.ndarray | None:
-    """The picture of ``curves``, keys as in ``NORMS``, others are left out; None where there is nothing to draw."""
+    """The picture of ``curves``, keys as in ``NORMS``, others are left out; None where there is nothing to draw.
+
+    A curve is drawn as means of up to ``_BINS`` parts, in a band that holds most of their values.
+    """
     shown = {name: _binned(curves[name]) for name in NORMS if name in curves}
     shown = {name: bins for name, bins in shown.items() if len(bins)}
     if not shown:
         return None
-    axes = _axes(list(shown.values()), max(iteration for name in shown for iteration, _ in curves[name]))
-    image = np.empty((SIZE[1], SIZE[0], 3), np.float64)
-    image[:] = _BACKGROUND
-    _draw_grid(image, axes)
+    values = np.concatenate([bins[:, 1:].ravel() for bins in shown.values()])
+    low, high = int(np.floor(np.log10(values.min()))), int(np.ceil(np.log10(values.max())))
+    last = max(iteration for name in shown for iteration, _ in curves[name])
+    axes = _Axes(max(1, last), low, max(high, low + 1))
+
+    image = Image.new("RGB", (SIZE[0] * _FINE, SIZE[1] * _FINE), _BACKGROUND)
+    # "RGBA": colours with an opacity are blended with what is there.
+    draw = ImageDraw.Draw(image, "RGBA")
+    _draw_grid(draw, axes)
     for name, bins in shown.items():
-        _draw_band(image, axes, bins, NORMS[name][1])
+        x, below, above = axes.x(bins[:, 0]), axes.y(bins[:, 2]), axes.y(bins[:, 3])
+        outline = np.stack([np.concatenate([x, x[::-1]]), np.concatenate([above, below[::-1]])], axis=1)
+        draw.polygon((outline * _FINE).ravel().tolist(), fill=(*NORMS[name][1], _BAND))
     for name, bins in shown.items():
-        _draw_line(image, axes.x(bins[:, 0]), axes.y(bins[:, 1]), NORMS[name][1])
-    _draw_legend(image, list(shown))
-    return np.rint(image).astype(np.uint8)
+        points = np.stack([axes.x(bins[:, 0]), axes.y(bins[:, 1])], axis=1) * _FINE
+        draw.line(points.ravel().tolist(), fill=NORMS[name][1], width=round(_LINE * _FINE), joint="curve")
+        # Round ends, so that a single point is a dot.
+        for end in (points[0], points[-1]):
+            draw.circle(end.tolist(), _LINE * _FINE / 2, fill=NORMS[name][1])
+    _draw_legend(draw, list(shown))
+    return np.array(image.reduce(_FINE))
 
 
 def _binned(curve: Curve) -> np.ndarray:
@@ -91,101 +102,50 @@ def _binned(curve: Curve) -> np.ndarray:
     return np.array(rows, np.float64).reshape(-1, 4)
 
 
-def _axes(bins: Sequence[np.ndarray], last: int) -> _Axes:
-    every = np.concatenate(bins)
-    low, high = int(np.floor(np.log10(every[:, 1:].min()))), int(np.ceil(np.log10(every[:, 1:].max())))
-    return _Axes(max(1, last), low, max(high, low + 1))
-
-
-def _draw_grid(image: np.ndarray, axes: _Axes) -> None:
-    right, bottom = SIZE[0] - _RIGHT, SIZE[1] - _BOTTOM
+def _draw_grid(draw: ImageDraw.ImageDraw, axes: _Axes) -> None:
+    """Lines at the digits of each power of ten and at round iterations, and their labels."""
     for power in range(axes.low, axes.high + 1):
         for factor in range(1, 10) if power < axes.high else (1,):
-            row = round(float(axes.y(factor * 10.0**power)))
-            image[row, _LEFT:right] = _GRID if factor == 1 else _MINOR
-        label = _power(power)
-        row = round(float(axes.y(10.0**power))) - _HEIGHT * _ZOOM // 2
-        _draw_text(image, row, _LEFT - 10 - _width(label), label, _TEXT)
-    for iteration in _ticks(axes.last):
-        column = round(float(axes.x(iteration)))
-        image[_TOP:bottom, column] = _GRID
-        label = str(iteration)
-        left = min(column - _width(label) // 2, SIZE[0] - _width(label))
-        _draw_text(image, bottom + 12, left, label, _TEXT)
+            row = int(axes.y(factor * 10.0**power))
+            _fill(draw, _LEFT, row, _RIGHT, row + 1, _GRID if factor == 1 else _MINOR)
+        label = f"{10.0**power:.{max(0, -power)}f}" if -3 <= power <= 3 else f"1e{power}"
+        row = int(axes.y(10.0**power))
+        draw.text(((_LEFT - 10) * _FINE, (row + 0.5) * _FINE), label, _TEXT, _FONT, anchor="rm")
+    # The smallest round step that gives six labels at most.
+    step = next(s * 10**k for k in range(10) for s in (1, 2, 5) if axes.last / (s * 10**k) <= 5)
+    for iteration in range(0, axes.last + 1, step):
+        column, label = int(axes.x(iteration)), str(iteration)
+        _fill(draw, column, _TOP, column + 1, _BOTTOM, _GRID)
+        # The last label must not leave the picture.
+        middle = min(column + 0.5, SIZE[0] - 6 - _FONT.getlength(label) / _FINE / 2)
+        draw.text((middle * _FINE, (_BOTTOM + 8) * _FINE), label, _TEXT, _FONT, anchor="ma")
 
 
-def _power(power: int) -> str:
-    return f"{10.0**power:.{max(0, -power)}f}" if -3 <= power <= 3 else f"1e{power}"
+def _draw_legend(draw: ImageDraw.ImageDraw, names: Sequence[str]) -> None:
+    """The formulas in one row, each behind a mark; those that find no room there in a second row below."""
+    mark, gap, edge = 24, 18, SIZE[0] - 6
+    # A formula in pieces, each with its font. A subscript still begins with "_".
+    pieces = {
+        name: [(piece, _SUBSCRIPT if piece[0] == "_" else _FONT) for piece in re.findall("_.|[^_]+", NORMS[name][0])]
+        for name in names
+    }
+    widths = {
+        name: mark + math.ceil(sum(font.getlength(piece.lstrip("_")) for piece, font in pieces[name]) / _FINE)
+        for name in names
+    }
+    left, middle = _LEFT, 22 if _LEFT + sum(widths.values()) + gap * (len(names) - 1) <= edge else 12
+    for name in names:
+        if left + widths[name] > edge:
+            left, middle = _LEFT, middle + 24
+        _fill(draw, left, middle - 2, left + 18, middle + 2, NORMS[name][1])
+        x, baseline = float(left + mark) * _FINE, (middle + 6) * _FINE
+        for piece, font in pieces[name]:
+            y = baseline + (_LOWERED * _FINE if font is _SUBSCRIPT else 0)
+            draw.text((x, y), piece.lstrip("_"), _TEXT, font, anchor="ls")
+            x += font.getlength(piece.lstrip("_"))
+        left += widths[name] + gap
 
 
-def _ticks(last: int) -> range:
-    """Round iterations from 0 to ``last``, six at most."""
-    step = next(s * 10**k for k in range(10) for s in (1, 2, 5) if last / (s * 10**k) <= 5)
-    return range(0, last + 1, step)
-
-
-def _draw_band(image: np.ndarray, axes: _Axes, bins: np.ndarray, color: tuple[int, int, int]) -> None:
-    """Tint the columns between the bounds of the bins."""
-    x = axes.x(bins[:, 0])
-    columns = np.arange(int(x[0]), int(x[-1]) + 1)
-    top, bottom = (np.interp(columns, x, axes.y(bins[:, k])) for k in (3, 2))
-    rows = np.arange(SIZE[1])[:, None]
-    inside = (rows >= top) & (rows <= bottom)
-    _blend(image[:, columns[0] : columns[-1] + 1], inside * _BAND, color)
-
-
-def _draw_line(image: np.ndarray, x: np.ndarray, y: np.ndarray, color: tuple[int, int, int]) -> None:
-    """A smooth line through the points; a single one is a dot."""
-    cover = np.zeros(image.shape[:2])
-    ends = list(zip(x, y, strict=True))
-    for start, end in zip(ends, ends[1:] or ends, strict=False):
-        _cover_segment(cover, np.array(start), np.array(end))
-    _blend(image, cover, color)
-
-
-def _blend(image: np.ndarray, cover: np.ndarray, color: tuple[int, int, int]) -> None:
-    image += cover[..., None] * (np.array(color) - image)
-
-
-def _cover_segment(cover: np.ndarray, start: np.ndarray, end: np.ndarray) -> None:
-    """Raise ``cover`` to the share of each pixel that lies under the segment from ``start`` to ``end``, as (x, y)."""
-    (left, top), (right, bottom) = (f(start, end) for f in (np.minimum, np.maximum))
-    rows = slice(max(0, int(top) - 3), int(bottom) + 4)
-    columns = slice(max(0, int(left) - 3), int(right) + 4)
-    box = cover[rows, columns]
-    pixel = np.stack(np.meshgrid(np.arange(box.shape[1]) + columns.start, np.arange(box.shape[0]) + rows.start), -1)
-    along = end - start
-    share = ((pixel - start) @ along / max(along @ along, 1e-9)).clip(0, 1)
-    distance = np.linalg.norm(pixel - start - share[..., None] * along, axis=-1)
-    np.maximum(box, (_LINE + 0.5 - distance).clip(0, 1), out=box)
-
-
-def _draw_legend(image: np.ndarray, names: Sequence[str]) -> None:
-    """The names in one row; those that find no room there in a second one below."""
-    widths = [_LEGEND_MARK + _width(NORMS[name][0]) + 16 for name in names]
-    room = SIZE[0] - _LEFT
-    row, left = (15 if sum(widths) <= room else 5), _LEFT
-    for name, width in zip(names, widths, strict=True):
-        if left + width > SIZE[0]:
-            row, left = row + _LEGEND_ROW, _LEFT
-        formula, color = NORMS[name]
-        image[row + 5 : row + 9, left : left + 18] = color
-        _draw_text(image, row, left + _LEGEND_MARK, formula, _TEXT)
-        left += width
-
-
-def _width(text: str) -> int:
-    return (len(text.replace("_", "")) * _ADVANCE - 1) * _ZOOM
-
-
-def _draw_text(image: np.ndarray, row: int, column: int, text: str, color: tuple[int, int, int]) -> None:
-    lowered = 0
-    for sign in text:
-        if sign == "_":
-            lowered = _LOWERED * _ZOOM
-            continue
-        bits = np.array([[bits >> (4 - k) & 1 for k in range(5)] for bits in _SIGNS[sign]], bool)
-        pixels = bits.repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1)
-        box = image[row + lowered :, column:][: pixels.shape[0], : pixels.shape[1]]
-        box[pixels] = color
-        column, lowered = column + _ADVANCE * _ZOOM, 0
+def _fill(draw: ImageDraw.ImageDraw, left: int, top: int, right: int, bottom: int, color: tuple[int, ...]) -> None:
+    """Fill whole pixels: columns [left, right), rows [top, bottom)."""
+    draw.rectangle((left * _FINE, top * _FINE, right * _FINE - 1, bottom * _FINE - 1), fill=color)
