@@ -50,6 +50,7 @@ def test_a_noisy_curve_is_shown_as_its_mean_in_a_band() -> None:
     calm = plot_norms({"classifier": [(i + 1, 0.3) for i in range(2000)]})
     line = [rows_of(image, "classifier", column).mean() for column in range(100, 480, 10)]
     assert np.ptp(line) < 40, "the mean of forty values is nearly calm; the values span 125 rows"
+    assert abs(np.mean(line) - rows_of(calm, "classifier", 300).mean()) < 5, "the curve lies at the mean"
     bluish = (image[60:460, 100:480, 2].astype(int) - image[60:460, 100:480, 0] > 10).sum()
     thin = (calm[60:460, 100:480, 2].astype(int) - calm[60:460, 100:480, 0] > 10).sum()
     assert bluish > 4 * thin

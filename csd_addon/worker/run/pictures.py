@@ -1,7 +1,6 @@
 """The two small pictures of a run that the history shows: the textured object, and the plot of the gradient norms.
 
-They are drawn in the worker, because Blender's window would wait for them (0.2 to 0.8 s). Numpy alone, so that the fake
-worker draws them too.
+They are drawn in the worker, because Blender's window would wait for them for up to half a second.
 """
 
 from __future__ import annotations
