@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import psutil
 import torch
 
 from ..serve.control import JobFailure
@@ -48,20 +49,10 @@ def peak_memory_mb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     if sys.platform == "win32":
-        return _windows_peak_bytes() / 2**20
+        return float(psutil.Process().memory_info().peak_wset) / 2**20
+    # psutil knows the peak on Windows only, and Windows has no such module.
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Bytes on macOS, KiB on Linux.
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _windows_peak_bytes() -> int:
-    """PeakWorkingSetSize of this process (PROCESS_MEMORY_COUNTERS of the Windows API)."""
-    import ctypes
-
-    counters = (ctypes.c_size_t * 10)()
-    ctypes.cast(counters, ctypes.POINTER(ctypes.c_ulong))[0] = ctypes.sizeof(counters)
-    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
-    kernel.K32GetProcessMemoryInfo(ctypes.c_void_p(-1), ctypes.byref(counters), ctypes.sizeof(counters))
-    # DWORD cb and DWORD PageFaultCount share the first machine word on 64-bit Windows.
-    return int(counters[1])

@@ -11,11 +11,10 @@ tensors without data and compares them. A step that needs more than estimated ta
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+import psutil
 import torch
 
 # Full-size maps of the encoder's first width that one view keeps for the backward; of it with recomputation; with
@@ -169,17 +168,17 @@ def smaller(plan: Plan, need: Need) -> Plan | None:
     return plans[below] if below < len(plans) else None
 
 
-def free_bytes(device: torch.device) -> int | None:
-    """What the device has left for us, None where it does not say.
+def free_bytes(device: torch.device) -> int:
+    """What the device has left for us, in bytes. Of a CPU: what a new program can have without swapping.
 
-    This process's tensors are not free; what torch holds for the next ones without using it is.
+    This process's tensors are not free. What torch holds for the next ones without using it is.
     """
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
-    return _available_memory()
+    return int(psutil.virtual_memory().available)
 
 
 def empty_cache(device: torch.device) -> None:
@@ -188,14 +187,3 @@ def empty_cache(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
-
-
-def _available_memory() -> int | None:
-    """Linux' own estimate of what a new program can have."""
-    table = Path("/proc/meminfo")
-    if not table.is_file():
-        return None
-    for line in table.read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
