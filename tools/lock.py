@@ -36,6 +36,7 @@ WORKER = [
     "accelerate==1.15.0",
     "numpy==2.4.6",
     "pillow==13.0.0",
+    "psutil==7.2.2",
     "xatlas==0.0.11",
 ]
 BPY = {"3.11": "bpy==4.5.*", "3.13": "bpy==5.2.*"}

@@ -38,7 +38,7 @@ def test_each_pin_has_a_sum_and_no_address(lock: Path) -> None:
 
 def test_the_worker_is_the_same_everywhere() -> None:
     """Results must not depend on which list a machine took: only torch's build may differ."""
-    names = ("torch", "diffusers", "transformers", "tokenizers", "safetensors", "numpy", "pillow")
+    names = ("torch", "diffusers", "transformers", "tokenizers", "safetensors", "numpy", "pillow", "psutil")
     seen = {
         tuple(pins(lock)[name].partition("+")[0] for name in names)
         for lock in SHIPPED

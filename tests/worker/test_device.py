@@ -30,7 +30,9 @@ print(*peaks)
 
 
 def test_the_peak_rises_with_what_is_used_and_never_falls() -> None:
-    said = subprocess.run([sys.executable, "-c", BLOCK], capture_output=True, text=True, check=True).stdout
+    # Linux counts what the starting process held, and that may be gigabytes here: a small one starts it.
+    small = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BLOCK!r}], check=True)"
+    said = subprocess.run([sys.executable, "-c", small], capture_output=True, text=True, check=True).stdout
     before, filled, after = map(float, said.split())
     print(f"{before:.0f} MiB, {filled:.0f} MiB, {after:.0f} MiB")
     assert filled - before == pytest.approx(400, abs=20) and after >= filled
@@ -45,7 +47,9 @@ def test_on_windows_the_peak_is_that_of_the_working_set(monkeypatch: pytest.Monk
 
 @pytest.mark.skipif(sys.platform != "linux", reason="compares with Linux' own table")
 def test_free_memory_is_what_a_new_program_can_have() -> None:
+    # Files that Linux holds in memory are free for a new program, this block is not.
+    block = torch.ones(300 * 2**20, dtype=torch.uint8)
     table = dict(line.split(":") for line in Path("/proc/meminfo").read_text("ascii").splitlines())
     available, free = int(table["MemAvailable"].split()[0]) * 1024, free_bytes(CPU)
     print(f"{free / 2**20:.0f} MiB are free; {available / 2**20:.0f} MiB are available by Linux' own estimate")
-    assert abs(free - available) < 0.1 * available
+    assert abs(free - available) < 150 * 2**20 and free < psutil.virtual_memory().total - len(block)

@@ -12,7 +12,7 @@ from ..paths import default_base
 from .compute import Device, check_command, read_device
 from .interpreter import clean_environment, probe
 
-WORKER_MODULES = ("torch", "diffusers", "transformers", "safetensors")
+WORKER_MODULES = ("torch", "diffusers", "transformers", "safetensors", "psutil")
 CHECK_SECONDS = 300
 
 

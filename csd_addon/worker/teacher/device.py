@@ -54,5 +54,5 @@ def peak_memory_mb(device: torch.device) -> float:
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Bytes on macOS, KiB on Linux.
+    # Bytes on macOS, KiB on Linux. Linux begins with what the process that started this one held.
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
