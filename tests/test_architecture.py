@@ -22,7 +22,7 @@ MODULES = sorted(ADDON.rglob("*.py"))
 MANIFEST = tomllib.loads((ROOT / "blender_manifest.toml").read_text("utf-8"))
 
 BLENDER = {"bpy", "bpy_extras", "mathutils", "numpy"}
-TORCH = {"torch", "diffusers", "transformers", "safetensors", "numpy", "PIL", "psutil", "nvdiffrast", "xatlas"}
+TORCH = {"torch", "diffusers", "transformers", "safetensors", "numpy", "PIL", "nvdiffrast", "psutil", "xatlas"}
 
 # layer: (third-party roots, other layers or single modules of them) that it may import
 LAYERS: dict[str, tuple[set[str], set[str]]] = {

@@ -1,5 +1,7 @@
-"""Lossless PNG with zlib alone: Blender's own 16-bit files lose colour under transparent texels, and where the fake
-worker runs there is no Pillow.
+"""Lossless PNG with zlib alone.
+
+Blender's own 16-bit files lose colour under transparent texels. Pillow writes no colours of 16 bits, and where the fake
+worker runs there is none.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ def test_a_noisy_curve_is_shown_as_its_mean_in_a_band() -> None:
     calm = plot_norms({"classifier": [(i + 1, 0.3) for i in range(2000)]})
     line = [rows_of(image, "classifier", column).mean() for column in range(100, 480, 10)]
     assert np.ptp(line) < 40, "the mean of forty values is nearly calm; the values span 125 rows"
+    assert abs(np.mean(line) - rows_of(calm, "classifier", 300).mean()) < 5, "the curve lies at the mean"
     bluish = (image[60:460, 100:480, 2].astype(int) - image[60:460, 100:480, 0] > 10).sum()
     thin = (calm[60:460, 100:480, 2].astype(int) - calm[60:460, 100:480, 0] > 10).sum()
     assert bluish > 4 * thin
@@ -83,3 +84,40 @@ def test_every_length_and_scale_can_be_drawn(last: int, scale: float) -> None:
     background = image[0, 0]
     assert (image[:, :4] == background).all() and (image[-4:] == background).all()
     assert (image[40:480, 4:74] != background).any() and (image[478:508] != background).any()
+
+
+@pytest.mark.parametrize("points", [[(5, 1.0)], [(5, 1.0), (5, 1.0)]])
+def test_a_single_value_is_a_dot_at_its_place(points: list[tuple[int, float]]) -> None:
+    """Of a run of ten steps only the fifth has a norm: half way along both axes."""
+    image = plot_norms({"total": points, "generative": [(1, 10.0), (10, 0.1)]})
+    rows, columns = np.nonzero((image[50:] == NORMS["total"][1]).all(axis=2))
+    print(f"rows {rows.min()}..{rows.max()}, columns {columns.min()}..{columns.max()}")
+    assert 1 <= np.ptp(rows) <= 4 and 1 <= np.ptp(columns) <= 4
+    assert abs(rows.mean() + 50 - 259.5) < 1.5, "the middle between 10, row 52, and 0.1, row 467"
+    assert abs(columns.mean() - 287.5) < 1.5, "the middle between 0, column 84, and 10, column 491"
+
+
+def test_lines_are_smooth_and_bands_are_see_through() -> None:
+    steep = plot_norms({"total": [(1, 1.0), (10, 0.1)]})
+    mixed = {tuple(color) for color in steep[60:460, 90:480].reshape(-1, 3).tolist()}
+    print(f"{len(mixed)} colours along one slanted line")
+    assert len(mixed) > 10
+    noise = np.random.default_rng(0).uniform(0.2, 0.8, 4000)
+    image = plot_norms({"classifier": [(i + 1, value) for i, value in enumerate(noise)]}).astype(int)
+    column = image[:, 400]
+    tinted = (column[:, 2] - column[:, 0] > 10) & (np.abs(column - NORMS["classifier"][1]).max(axis=1) > 60)
+    print(f"{tinted.sum()} rows of the band, {len(np.unique(column[tinted], axis=0))} colours")
+    assert tinted.sum() > 30 and len(np.unique(column[tinted], axis=0)) >= 2, "the grid is seen through it"
+
+
+def test_the_legend_is_told_apart_by_more_than_colour() -> None:
+    """Each formula looks different, and no sign of one is missing in the font: such signs are all the same box."""
+    found = {}
+    for name in NORMS:
+        legend = plot_norms({name: [(1, 1.0), (9, 2.0)]})[:45, 84 + 20 :]
+        found[name] = legend.tobytes()
+        assert (legend.max(axis=2) > 150).any(), f"{name} has a formula"
+    assert len(set(found.values())) == len(NORMS)
+    for formula, _ in NORMS.values():
+        for sign in formula.replace("_", "").replace(" ", ""):
+            assert sign.isascii(), f"Pillow's font has no {sign}"

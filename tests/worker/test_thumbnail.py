@@ -10,6 +10,7 @@ import pytest
 from csd_addon.core.mesh import MeshData
 from csd_addon.worker.run.thumbnail import SIZE, render_thumbnail
 from tests import shapes
+from tests.core.test_images import overlapping
 
 RED, GREEN = (0.8, 0.1, 0.1), (0.1, 0.8, 0.1)
 
@@ -31,10 +32,25 @@ def test_a_cube_fills_the_picture_without_holes() -> None:
     color = image[opaque & (image[..., 3] == 255)][:, :3] / 255
     assert (color[:, 0] > 4 * color[:, 1]).all() and color[:, 0].max() <= 0.81 and color[:, 0].min() > 0.4
     shades, counts = np.unique(image[image[..., 3] == 255][:, 0], return_counts=True)
-    print(f"shades of red {shades[counts > 500]}, on {counts[counts > 500]} pixels")
-    assert (counts > 500).sum() == 3, "each of the three faces has a shade of its own"
+    faces = shades[counts > 500]
+    assert len(faces) == 3, "the three faces in sight have a shade each, the same all over"
+    top, front, side = image[18, 80, 0], image[70, 40, 0], image[70, 105, 0]
+    assert sorted(faces.tolist()) == [side, front, top], "the light comes from above and from the left"
     edge = image[(image[..., 3] > 0) & (image[..., 3] < 255)]
     assert len(edge) and edge[:, 0].min() > 0.4 * 255, "alpha is straight: edges are not darker"
+
+
+@pytest.mark.parametrize("stretch", [(1, 1, 1), (1, 0.1, 0.1), (0.1, 0.1, 1), (1, 1, 0.05), (1, 0, 1)])
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_a_mesh_of_any_shape_and_place_lies_in_the_middle(stretch: tuple[float, ...], offset: float) -> None:
+    mesh = shapes.cube()
+    # A vertex that no face uses moves nothing.
+    positions = np.concatenate([mesh.positions * np.float32(stretch), [(9, 9, 9)]]).astype(np.float32) + offset
+    alpha = render_thumbnail(replace(mesh, positions=positions), flat(RED))[..., 3]
+    rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
+    print(f"rows {rows[0]}..{rows[-1]}, columns {columns[0]}..{columns[-1]}")
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 == pytest.approx(0.97 * SIZE, abs=2.5)
+    assert abs(rows[0] + rows[-1] + 1 - SIZE) < 3 and abs(columns[0] + columns[-1] + 1 - SIZE) < 3
 
 
 def test_the_nearer_surface_hides_the_other() -> None:
@@ -76,6 +92,24 @@ def test_each_tile_shows_its_own_picture() -> None:
     assert red > 0.2 and green > 0.2 and red + green > 0.97
     gray = (np.ptp(shown[1], axis=1) == 0).mean()
     assert gray == pytest.approx(green, abs=0.02), f"where there is no picture it is {bare}"
+
+
+def test_each_face_shows_the_image_of_its_material() -> None:
+    colors = {0: np.zeros((4, 4, 3)) + [1, 0, 0], 10_000: np.zeros((4, 4, 3)) + [0, 1, 0]}
+    both = render_thumbnail(overlapping(), colors).astype(int)
+    red, green = ((both[..., k] > 2 * both[..., 1 - k]) & (both[..., 3] == 255) for k in (0, 1))
+    print(f"{red.mean():.2f} of the picture is red, {green.mean():.2f} green")
+    assert red.mean() > 0.1 and green.mean() > 0.1 and (red | green)[both[..., 3] == 255].mean() > 0.95
+
+
+def test_a_texture_is_smooth_where_it_is_smooth() -> None:
+    """A picture whose red is u and whose green is v, on a cube: within each face neighbours are nearly alike."""
+    u, v = np.meshgrid((np.arange(256) + 0.5) / 256, 1 - (np.arange(256) + 0.5) / 256)
+    picture = render_thumbnail(shapes.cube(), {0: np.stack([u, v, np.full_like(u, 0.5)], axis=2)}).astype(int)
+    across = np.abs(np.diff(picture, axis=1))[(picture[:, 1:, 3] == 255) & (picture[:, :-1, 3] == 255)]
+    jumps = (across[:, :2].max(axis=1) > 8).mean()
+    print(f"{jumps:.1%} of the neighbours in a row differ by more than 8 of 255")
+    assert jumps < 0.05, "only where two faces meet"
 
 
 def test_equal_input_gives_the_same_picture() -> None:

@@ -12,7 +12,6 @@ from ..paths import default_base
 from .compute import Device, check_command, read_device
 from .interpreter import clean_environment, probe
 
-# What a job imports, and what no two of them bring along for certain.
 WORKER_MODULES = ("torch", "diffusers", "transformers", "safetensors", "psutil")
 CHECK_SECONDS = 300
 

@@ -12,9 +12,10 @@ from ...core.png import encode_png
 
 
 def write_png(path: Path, image: np.ndarray, *, depth: int = 8, effort: int = 6) -> np.ndarray:
-    """Write an (S, S, 3) sRGB-encoded float image as PNG of 8 or 16 bits, aside first; returns it as it was rounded.
+    """Write an (H, W, 3) sRGB-encoded float image in 0..1 as a PNG of 8 or 16 bits, aside first.
 
-    effort: 0 to 9, how hard to compress 8 bits.
+    effort: 0 to 9, how hard to compress 8 bits. Returns the image as it was rounded, float32. Raises ``OSError`` if the
+    file can't be written.
     """
     highest = 2**depth - 1
     texels = np.clip(np.round(image * highest), 0, highest).astype(np.uint16 if depth == 16 else np.uint8)

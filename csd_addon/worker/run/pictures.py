@@ -1,6 +1,6 @@
 """The two small pictures of a run that the history shows: the textured object, and the plot of the gradient norms.
 
-They are drawn in the worker, because Blender's window would wait for them.
+They are drawn in the worker, because Blender's window would wait for them for up to half a second.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _LONGEST = 512
 def write_pictures(folder: JobFolder, mesh: MeshData, images: Mapping[int, np.ndarray]) -> None:
     """Write ``folder.thumbnail``, and ``folder.plot`` where the run logged norms. Raises ``OSError`` if it can't.
 
-    images: by tile, (H, W, >= 3) sRGB-encoded in 0..1, the texture as far as it has grown; none: no thumbnail.
+    images: by picture (``core.images``), (H, W, >= 3) sRGB-encoded in 0..1, the texture as far as it has grown. Where
+    there are none, there is no thumbnail. Raises ``ValueError`` if the mesh has no surface.
     """
     if images:
         small = {number: _shrunk(image[..., :3]) for number, image in images.items()}
@@ -36,7 +37,7 @@ def write_pictures(folder: JobFolder, mesh: MeshData, images: Mapping[int, np.nd
 
 
 def _shrunk(image: np.ndarray) -> np.ndarray:
-    """Means of square blocks, so that at most ``_LONGEST`` texels remain; what is over at two edges is cut off."""
+    """Means of square blocks, so that at most ``_LONGEST`` texels remain. What is over at two edges is cut off."""
     edge = max(1, max(image.shape) // _LONGEST)
     height, width = (size // edge * edge for size in image.shape[:2])
     blocks = image[:height, :width].reshape(height // edge, edge, width // edge, edge, -1)

@@ -1,8 +1,8 @@
 """Speaks the protocol with numpy alone, so that everything around the worker is tested without torch.
 
-Paints the UV coordinates, tinted by the seed, in ``iterations`` steps; an edit inverts its source, a diagnosis makes
-its figures up. Two words in the prompt or the target make it fail on purpose: "crash" ends the process, "hang" stops
-answering.
+Paints the UV coordinates, tinted by the seed, in ``iterations`` steps. An edit inverts its source. A diagnosis makes
+its figures up. The pictures of the history are flat. Two words in the prompt or the target make it fail on purpose:
+"crash" ends the process, "hang" stops answering.
 """
 
 from __future__ import annotations
@@ -47,15 +47,14 @@ def run_job(folder: JobFolder, control: Control, emit: Emit, resume: bool) -> No
     reached = _optimize(folder, control, emit, settings, numbers, start, total)
     if control.cancel:
         (folder.checkpoint / "fake.txt").write_text(str(reached), encoding="utf-8")
-        _write_png(folder.thumbnail, _preview(settings, numbers[0], reached))
+        _write_pictures(folder, settings)
         return emit(Cancelled(reached))
     emit(Phase("bake"))
     try:
         result = _result(folder, settings, numbers)
     except ValueError as error:
         raise JobFailure("input", str(error)) from error
-    _write_png(folder.thumbnail, _paint(settings, numbers[0], 64))
-    _write_png(folder.plot, _paint(settings, numbers[0], 64))
+    _write_pictures(folder, settings)
     report = {
         "iterations": reached, "stopped_early": reached < total, "seed": settings.seed, "teacher": "fake",
         "coverage": 1.0, "faces": len(mesh.triangles), "seconds": {"total": total * STEP_SECONDS},
@@ -157,6 +156,15 @@ def _preview(settings: JobSettings, number: int, iteration: int) -> np.ndarray:
     """(64, 64, 3) uint8, another shade at each preview."""
     shade = 0.3 + 0.7 * (iteration // PREVIEW_STEPS * 0.382 % 1)
     return (_paint(settings, number, 64) * shade).astype(np.uint8)
+
+
+def _write_pictures(folder: JobFolder, settings: JobSettings) -> None:
+    """Flat stand-ins for the history's two pictures, of the true sizes and channels. Each seed has its own colour."""
+    color = np.random.default_rng(settings.seed).integers(0, 256, 3, np.uint8)
+    thumbnail = np.full((128, 128, 4), 255, np.uint8)
+    thumbnail[..., :3] = color
+    _write_png(folder.thumbnail, thumbnail)
+    _write_png(folder.plot, np.full((512, 512, 3), color // 2, np.uint8))
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:

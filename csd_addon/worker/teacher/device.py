@@ -49,9 +49,10 @@ def peak_memory_mb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     if sys.platform == "win32":
-        # psutil has the peak on Windows alone.
-        return float(psutil.Process().memory_info().peak_wset / 2**20)
+        return float(psutil.Process().memory_info().peak_wset) / 2**20
+    # psutil knows the peak on Windows only, and Windows has no such module.
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Bytes on macOS, KiB on Linux. Linux begins with what the process that started this one held.
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -169,9 +169,9 @@ def smaller(plan: Plan, need: Need) -> Plan | None:
 
 
 def free_bytes(device: torch.device) -> int:
-    """What the device has left for us.
+    """What the device has left for us, in bytes. Of a CPU: what a new program can have without swapping.
 
-    This process's tensors are not free; what torch holds for the next ones without using it is.
+    This process's tensors are not free. What torch holds for the next ones without using it is.
     """
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
