@@ -8,7 +8,7 @@ from ..jobs.history import Entry, number
 from . import past_runs
 from .subpanels import SubPanel
 
-# What each curve of the plot is (core.plot.NORMS draws the formulas).
+# What each curve of the plot is (``worker/run/plot.py`` draws them).
 _CURVES = (
     ("|e_y - e|", marked("Generative part")),
     ("|e_y - e_0|", marked("Classifier score")),

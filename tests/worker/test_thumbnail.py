@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from csd_addon.core.mesh import MeshData
 from csd_addon.worker.run.thumbnail import SIZE, render_thumbnail
 from tests import shapes
 from tests.core.test_images import overlapping
@@ -121,19 +120,3 @@ def test_a_mesh_without_a_surface_is_a_sentence() -> None:
     for empty in (replace(mesh, positions=mesh.positions * [1, 0, 0]), replace(mesh, positions=mesh.positions * 0)):
         with pytest.raises(ValueError, match="no surface"):
             render_thumbnail(empty, flat(RED))
-
-
-def two_images_in_turn() -> MeshData:
-    """A cube whose faces show two images in turn, each all over its own."""
-    quad = np.float32([[(0, 0), (1, 0), (1, 1)], [(0, 0), (1, 1), (0, 1)]])
-    places = np.float32([(0, 0), (1 / 2, 0), (0, 1 / 2)]).repeat(2, axis=0)
-    uvs = np.concatenate([quad * 0.45 + 0.02 + place for place in places])
-    return replace(shapes.cube(), corner_uvs=uvs, image=np.tile(np.int32([0, 0, 1, 1]), 3))
-
-
-def test_the_small_picture_shows_each_face_its_own_image() -> None:
-    images = {0: np.zeros((4, 4, 3)) + [1, 0, 0], 10_000: np.zeros((4, 4, 3)) + [0, 1, 0]}
-    both = render_thumbnail(two_images_in_turn(), images).astype(int)
-    red, green = ((both[..., k] > 2 * both[..., 1 - k]) & (both[..., 3] == 255) for k in (0, 1))
-    print(f"{red.mean():.2f} of the picture is red, {green.mean():.2f} green")
-    assert red.mean() > 0.1 and green.mean() > 0.1 and (red | green)[both[..., 3] == 255].mean() > 0.95
