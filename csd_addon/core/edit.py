@@ -34,7 +34,7 @@ from .recipe import Change, Distill, Numbers, Paint, Recipe, Sample, Schedule, c
 from .settings import JobSettings
 from .words import COLOR_WORDS, STOP_WORDS, words_of
 
-# Editing's own numbers over a preset, for a teacher that says nothing else (method.md, section 5).
+# Editing's own numbers over a preset, for a teacher that says nothing else.
 EDIT: Numbers = {
     "distill": {"t_min": constant(0.02), "t_max": constant(0.5), "rate_grid": 0.005},
     "change": {"anchor": 0.1},

@@ -4,8 +4,8 @@ A *schedule* is ``(start, from, to, end)``: the value runs linearly from ``from`
 ``start`` and ``end`` of the run (0..1) and is constant outside; ``start == end`` is a step. Angles are in degrees.
 Lengths are in unit-ball units, shares in 0..1.
 
-Names are unique over all parts, so that ``--set NAME=VALUE`` needs no part. Only the two movers share a few: a run has
-one of them.
+Names are unique over all parts, so ``--set NAME=VALUE`` need not name the part. Only the two movers share a few: a run
+has one of them.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Guide:
 
 @dataclass(frozen=True)
 class Distill:
-    """The mover of the paper: Adam along a score at random noise levels (``method.md``, section 2)."""
+    """The mover of the paper: Adam along a score at random noise levels (``worker/method/distill.py``)."""
 
     w1: Schedule = constant(1.0)  # weight of the prompt against the empty prompt (CSD)
     w2: Schedule = (0.0, 1.0, 0.5, 0.5)  # weight of the negative or removed prompt (CSD)
@@ -112,7 +112,7 @@ class Distill:
 
 @dataclass(frozen=True)
 class Sample:
-    """The mover of sampling: DDIM steps over anchored noise, to which the field is fitted (``method.md``)."""
+    """The mover of sampling: DDIM steps over anchored noise, fitted by the field (``worker/method/sample.py``)."""
 
     guidance: float = 5.0  # classifier-free guidance: 1 is the prompt alone
     negative_weight: Schedule = constant(1.0)  # how hard a negative prompt pushes away, in units of its score

@@ -5,7 +5,7 @@
     the teacher's ``csd.json``: for every run, for the method, for the preset; for an edit the same of its part "edit",
     the strength of an edit, the settings, and the expert values last.
 
-Which method runs is decided first: by the settings, else by SDS, which only distils, else by these layers.
+Which method runs is decided first: by the settings, else by a loss that only distils, else by these layers.
 """
 
 from __future__ import annotations
@@ -97,13 +97,15 @@ def explained(settings: JobSettings, preferences: Mapping[str, Any]) -> list[Dec
 def method(settings: JobSettings, preferences: Mapping[str, Any]) -> str:
     """Which mover runs: "distill" or "sample". Raises ``ValueError`` if the settings ask for what cannot be."""
     keeps = settings.kind == "edit" and way(settings) == "keep"
-    if settings.method == "sample" and settings.loss == "sds":
-        raise ValueError("SDS is a loss of distillation: set the method to distill, or the loss to csd.")
+    # Sampling has rows of its own; every other loss than the default is asked for by name.
+    if settings.method == "sample" and settings.loss != JobSettings.loss:
+        name = settings.loss.upper()
+        raise ValueError(f"{name} is a loss of distillation: set the method to distill, or the loss to csd.")
     if settings.method == "sample" and keeps:
         raise ValueError(
             "Sampling replaces the pattern, and this edit keeps it: set the method to distill, or 'keep' to nothing."
         )
-    if settings.kind == "diagnosis" or settings.loss == "sds" or keeps:
+    if settings.kind == "diagnosis" or settings.loss != JobSettings.loss or keeps:
         return "distill"
     if settings.method != "auto":
         return settings.method

@@ -11,7 +11,7 @@ from typing import Any
 from .limits import in_choices, in_range, reject_unknown
 from .recipe import PRESETS, check_expert
 
-# The name that stands for whichever bundled teacher knows most of the words (``ui.choosing``).
+# The name that stands for whichever bundled teacher knows most of the words (``core.choose_teacher``).
 AUTO_TEACHER = "auto"
 KINDS = ("texture", "edit", "diagnosis")
 KEEPS = ("auto", "pattern", "nothing")

@@ -1,6 +1,6 @@
 """What lies in a job folder. Every file is written aside and renamed; ``report.json`` comes last.
 
-    job.json        settings, versions, normalisation; all that is needed to run the job again
+    job.json        settings, versions, the teacher's folders; all that is needed to run the job again
     mesh.npz        the triangles (core.mesh)
     layer.npz       the UV map that the object gets with the texture, where it had none (core.polygons)
     source.npz      the texture that an edit starts from, and its mask (core.source)

@@ -71,7 +71,7 @@ def edit_nodes(material: bpy.types.Material, image: bpy.types.Image, uv_map: str
 
 
 def step_back(material: bpy.types.Material) -> bpy.types.Image | None:
-    """The inverse of the last ``_edit``; returns the image that is shown no longer."""
+    """The inverse of the last ``edit_nodes``; returns the image that is shown no longer."""
     tree, texture, layer = material.node_tree, own_node(material, "image"), own_node(material, "uv")
     shown = texture.image
     *earlier, before = (entry.to_dict() for entry in texture[BEFORE])

@@ -14,7 +14,7 @@ from ..core.polygons import Polygons, load_layer
 
 LAYER_NAME = "CSD UV"
 # Smart UV Project: faces that differ by less than this stay in one chart; gap between charts as a share of the image,
-# room for two margins (``core.margin``), so that no chart shines through on another, from afar either.
+# room for two margins (``worker.bake.margin``), so that no chart shines through on another, from afar either.
 _ANGLE = math.radians(66)
 _GAP = 1 / 96
 

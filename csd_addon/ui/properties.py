@@ -242,9 +242,9 @@ def _set_name(group: bpy.types.PropertyGroup, name: str) -> None:
 
 
 def _get_method(group: bpy.types.PropertyGroup) -> int:
-    if group.loss == "sds":
-        return 3
-    return next(number for *_, number, (method, loss) in _METHODS if (method, loss) == (group.method, group.loss))
+    # A loss of its own is shown as what it is, whatever the method.
+    method = "distill" if group.loss != _DEFAULT["loss"] else group.method
+    return next(number for *_, number, behind in _METHODS if behind == (method, group.loss))
 
 
 def _set_method(group: bpy.types.PropertyGroup, number: int) -> None:

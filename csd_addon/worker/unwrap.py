@@ -19,8 +19,8 @@ import xatlas
 from ..core.mesh import Normalization
 from ..core.polygons import Polygons, save_layer
 
-# Edge of the image that charts are laid into, and texels between them: room for two margins (``core.margin``), as in
-# ``scene.unwrap``. The second time, when all of them are known, small and thorough.
+# Edge of the image that charts are laid into, and texels between them: room for two margins
+# (``worker.bake.margin``), as in ``scene.unwrap``. The second time, when all of them are known, small and thorough.
 _FIRST, _SECOND = (1024, 14), (512, 6)
 # Places that are the same.
 _SAME = 1e-6

@@ -1,4 +1,4 @@
-"""The true guidance code against a teacher whose score is known in closed form (method.md, section 6b, 1-7)."""
+"""The true guidance code against a teacher whose score is known in closed form."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The method on true diffusers networks from each source: a folder, a single file with ControlNets, the hub's cache.
 
-The identities are those of method.md, section 6b, which ``test_score`` proves for any predictions. Here tiny random
+The identities are those that ``test_score`` proves for any predictions. Here tiny random
 Stable Diffusion networks with two ControlNets make them, through the same call that the loop uses.
 """
 

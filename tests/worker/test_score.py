@@ -107,7 +107,7 @@ def test_coefficient_sums() -> None:
     assert predictions(score.csd(1, 0.7)) == pytest.approx(0, abs=1e-12)
     assert predictions(score.csd(1, 0.5, kappa=0.05)) == pytest.approx(0.05)
     assert predictions(score.sds(W)) == pytest.approx(1)
-    # NFSD (method.md 2.2): at noisy steps Eq 10 with (s, 1), below them a row that keeps the prediction's own size.
+    # NFSD: at noisy steps Eq 10 with (s, 1), below them a row that keeps the prediction's own size.
     assert score.csd(W, 1) == score.Coefficients(text=W, negative=-1, null=1 - W)
     assert predictions(score.Coefficients(text=W, null=1 - W)) == pytest.approx(1)
 

@@ -41,7 +41,7 @@ class GBuffer:
     coverage: torch.Tensor
 
     def resolve(self, values: torch.Tensor) -> torch.Tensor:
-        """Sum (P, C) sample values into (size, size, C) pixels, each sample weighing 1 / supersample squared.
+        """Average (P, C) sample values over the samples of each pixel: (size, size, C). Uncovered ones count 0.
 
         The result is premultiplied by coverage: add ``(1 - coverage) * background`` to composite.
         Differentiable in ``values``.

@@ -29,8 +29,10 @@ class Distill:
         self._shape, self._numbers, self._iterations, self._steps = shape, numbers, iterations, steps
         self._generator = generator
         self._anchored = AnchoredNoise(numbers.noise_share, numbers.noise_cells, generator.initial_seed())
-        rates = {"grid": numbers.rate_grid, "mlp": numbers.rate_mlp}
-        groups = [{"params": params, "rate": rates[name]} for name, params in shape.parameter_groups().items()]
+        groups = [
+            {"params": parameters, "rate": getattr(numbers, f"rate_{name}")}
+            for name, parameters in shape.parameter_groups().items()
+        ]
         # The tiny epsilon is safe because the field and its gradients are float32.
         self._optimizer = torch.optim.Adam(groups, betas=numbers.betas, eps=1e-15, fused=True)
         watched = shape.watched()

@@ -164,11 +164,13 @@ def coefficients_of(recipe: Recipe, loss: str, *, has_negative: bool) -> Callabl
     if isinstance(mover, Sample):
         weight = mover.negative_weight if has_negative else (0.0, 0.0, 0.0, 0.0)
         return lambda progress: score.guided(mover.guidance, at(weight, progress))
-    if loss == "sds":
-        return lambda progress: score.sds(mover.sds_weight, negative=has_negative)
-    return lambda progress: score.csd(
-        at(mover.w1, progress), at(mover.w2, progress) if has_negative else 0.0, at(mover.kappa, progress)
-    )
+    # One line for each of ``core.settings.LOSSES``.
+    return {
+        "csd": lambda progress: score.csd(
+            at(mover.w1, progress), at(mover.w2, progress) if has_negative else 0.0, at(mover.kappa, progress)
+        ),
+        "sds": lambda progress: score.sds(mover.sds_weight, negative=has_negative),
+    }[loss]
 
 
 def condition_images(batch: Batch, name: str) -> torch.Tensor:

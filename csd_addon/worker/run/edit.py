@@ -6,7 +6,7 @@ top: Blender, which read the source's file format, writes it again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ...core.source import EditSource, save_edited
 from ..bake.bake import Atlas, build_atlas, evaluate, texel_means
 from ..bake.measure import Filling, figures, probes
 from ..field.residual import adjust
-from ..look.views import PooledView
+from ..method.assembly import assemble
 from ..method.guide import Words
 from ..method.loop import Loop
 from ..serve.control import JobFailure
@@ -49,8 +49,11 @@ class EditProduct:
         except ValueError as error:
             raise JobFailure("input", str(error)) from error
 
-    def prepare(self) -> tuple[Sequence[PooledView], EditedTexture]:
-        """See ``grow.Product``; looks at what may change."""
+    def prepare(self) -> Loop | None:
+        """See ``grow.Product``; looks at what may change.
+
+        The removed prompt is the negative, so Eq 10's coefficients become Eq 11's.
+        """
         session, texture = self._session, self._texture
         overlap = max(canvas.overlap for canvas in texture.canvases.values())
         if overlap > SHARED:
@@ -60,12 +63,13 @@ class EditProduct:
             pool.append(view)
             sources.append(source_in_view(view, texture))
         self._sketches = {n: _sketch(c, session.normalization) for n, c in texture.canvases.items()}
-        return pool, EditedTexture(session.recipe, sources)
-
-    def words(self) -> Words:
-        """The target; the removed prompt is the negative, so Eq 10's coefficients become Eq 11's."""
-        session = self._session
-        return Words(session.understood(session.settings.target), session.understood(session.settings.remove))
+        if session.control.cancel:
+            return None
+        words = Words(session.understood(session.settings.target), session.understood(session.settings.remove))
+        return assemble(
+            session.teacher, pool, EditedTexture(session.recipe, sources), session.recipe, words,
+            loss=session.settings.loss, generator=session.generator,
+        )  # fmt: skip
 
     def preview(self, loop: Loop) -> dict[int, np.ndarray]:
         """See ``grow.Product``, by tile."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,12 +15,7 @@ from ...core.images import picture_file
 from ...jobs.folder import read_json, write_json
 from ...protocol import Cancelled, Done, Preview, Progress
 from ..bake.write_png import write_png
-from ..look.views import PooledView
-from ..method.assembly import assemble
-from ..method.guide import Words
 from ..method.loop import Loop
-from ..shape.appearance import NewTexture
-from ..shape.edited import EditedTexture
 from ..teacher.device import peak_memory_mb
 from .checkpoint import has_checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
 from .pacing import Pacing
@@ -34,11 +29,8 @@ class Product(Protocol):
 
     growing: str
 
-    def prepare(self) -> tuple[Sequence[PooledView], NewTexture | EditedTexture]:
-        """Look at the object from all sides; returns the pool, and how a field shows on the surface."""
-
-    def words(self) -> Words:
-        """What the teacher is told."""
+    def prepare(self) -> Loop | None:
+        """Look at the object from all sides and put the loop together; None if the job is cancelled meanwhile."""
 
     def preview(self, loop: Loop) -> dict[int, np.ndarray]:
         """By picture (S, S, 3) sRGB-encoded, the texture as it is now."""
@@ -51,14 +43,10 @@ def grow(session: Session, product: Product, *, resume: bool) -> None:
     """Ends with ``Done`` or ``Cancelled``. Raises ``JobFailure`` with a sentence for the artist."""
     folder, control = session.folder, session.control
     with session.phase("views", "Looking at the object from all sides"):
-        pool, appearance = product.prepare()
-        if not control.cancel:
-            loop = assemble(
-                session.teacher, pool, appearance, session.recipe, product.words(), loss=session.settings.loss,
-                generator=session.generator,
-            )  # fmt: skip
+        loop = product.prepare()
+        if loop is not None:
             session.fit_memory(loop)
-    if control.cancel:
+    if loop is None or control.cancel:
         return session.emit(Cancelled(0))
     if resume and has_checkpoint(folder.checkpoint):
         load_checkpoint(folder.checkpoint, loop)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..bake.bake import bake, build_atlas
 from ..bake.measure import Filling, measure, shares, unseen_texels
 from ..bake.unseen import Seen, SeenFaces, directions
 from ..bake.write_png import write_map, write_png
-from ..look.views import PooledView
+from ..method.assembly import assemble
 from ..method.guide import Words
 from ..method.loop import Loop
 from ..shape.appearance import NewTexture
@@ -34,8 +34,8 @@ class TextureProduct:
         # The faces that show each picture.
         self._meshes = parts(session.mesh)
 
-    def prepare(self) -> tuple[Sequence[PooledView], NewTexture]:
-        """See ``grow.Product``."""
+    def prepare(self) -> Loop | None:
+        """See ``grow.Product``. The recipe's negative is what it should not show."""
         session = self._session
         self._pool = list(session.views(session.surface))
         if tiles := {number % STEP for number in self._meshes} - {0}:
@@ -44,12 +44,14 @@ class TextureProduct:
             number: build_atlas(mesh, session.normalization, (PREVIEW_SIZE, PREVIEW_SIZE), samples=1)
             for number, mesh in self._meshes.items()
         }
-        return self._pool, NewTexture(session.recipe)
-
-    def words(self) -> Words:
-        """The prompt, and the recipe's negative."""
-        session = self._session
-        return Words(session.understood(session.settings.prompt), session.understood(session.recipe.guide.negative))
+        if session.control.cancel:
+            return None
+        negative = session.recipe.guide.negative
+        words = Words(session.understood(session.settings.prompt), session.understood(negative))
+        return assemble(
+            session.teacher, self._pool, NewTexture(session.recipe), session.recipe, words, loss=session.settings.loss,
+            generator=session.generator,
+        )  # fmt: skip
 
     def preview(self, loop: Loop) -> dict[int, np.ndarray]:
         """See ``grow.Product``."""

@@ -32,7 +32,7 @@ DEFAULT_ITERATIONS = 20
 
 
 def run_job(folder: JobFolder, control: Control, emit: Emit, resume: bool) -> None:
-    """The fake's counterpart of ``worker.run.run_job``: the same messages, files and endings."""
+    """The fake's counterpart of ``worker.run.entry.run_job``: the same messages, files and endings."""
     emit(Phase("load"))
     try:
         settings = JobSettings.from_json(read_json(folder.job)["settings"])

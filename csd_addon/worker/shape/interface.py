@@ -16,9 +16,9 @@ from ..look.batches import Batch
 
 
 class Shape(Protocol):
-    """channels: of its images, C numbers at a point. field: what a bake asks for values, (N, 3) points to (N, ...).
+    """channels: of its images, C numbers at a point. field: the module that a bake calls, (N, 3) points to values.
 
-    fitted: views times levels that it is fitted to at once, for the memory; 0 where it is trained.
+    fitted: size of the pool times levels of the field, for the estimate of memory; 0 where it is trained.
     """
 
     channels: Sequence[Channel]
@@ -39,7 +39,7 @@ class Trainable(Shape, Protocol):
     """Its images are differentiable in its parameters."""
 
     def parameter_groups(self) -> Mapping[str, list[torch.nn.Parameter]]:
-        """What is trained, by the name of its learning rate: "grid", "mlp"."""
+        """What is trained, by the name of its learning rate: "grid" has ``recipe.Distill.rate_grid``."""
 
     def watched(self) -> torch.nn.Parameter | None:
         """The parameter whose gradient says when an edit is done; None where nothing does."""
@@ -52,4 +52,4 @@ class Fittable(Shape, Protocol):
     """Its images are linear in its numbers, between bounds."""
 
     def fit(self, batch: Batch, way: torch.Tensor) -> None:
-        """Move the images of ``batch`` by ``way`` (B, C, S, S), as far as the views own what they show."""
+        """Move the images of ``batch`` by ``way`` (B, C, S, S), weighted by ownership (``look.ownership``)."""

@@ -9,11 +9,12 @@ import torch
 from . import lora as lora_files
 from .device import choose_dtype
 from .diffusion import DiffusionTeacher
+from .interface import Teacher
 
-_kept: tuple[str, DiffusionTeacher] | None = None
+_kept: tuple[str, Teacher] | None = None
 
 
-def warm_teacher(folders: dict[str, str], device: torch.device, lora: str) -> DiffusionTeacher:
+def warm_teacher(folders: dict[str, str], device: torch.device, lora: str) -> Teacher:
     """The teacher in ``folders`` with ``lora`` merged in: the kept one if it is the same, else a new one.
 
     A single file or a LoRA that was written again under its old name is another one.
