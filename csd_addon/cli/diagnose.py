@@ -30,7 +30,8 @@ def export_request(request: Request) -> Request:
 
     Makes a folder for it in ``request.output``, which must exist.
     """
-    settings = replace(request.settings, iterations=1, size=64)
+    # Numbers that are set by hand are for the comparison, and so is what it compares.
+    settings = replace(request.settings, iterations=1, size=64, method="auto", loss="csd", expert={})
     return replace(request, output=tempfile.mkdtemp(prefix="diagnosis-", dir=request.output), settings=settings)
 
 
@@ -42,8 +43,8 @@ def run(request: Request, export: Request, python: Path, paths: Paths, message: 
     """
     job = _job(export)
     body = read_json(job.job)
-    asked = {"kind": "diagnosis", "iterations": request.settings.iterations, "size": request.settings.size}
-    write_json(job.job, {**body, "settings": {**body["settings"], **asked}})
+    asked = {name: request.settings.to_json()[name] for name in ("iterations", "size", "method", "loss", "expert")}
+    write_json(job.job, {**body, "settings": {**body["settings"], **asked, "kind": "diagnosis"}})
     command = [*worker_command(python, paths.cache / "pycache"), "--replay", str(job.path)]
     last = _relay(command, message)
     if last.get("type") == "cancelled":

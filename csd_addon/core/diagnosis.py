@@ -26,7 +26,7 @@ Norms = Sequence[Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Variant:
-    """One run. expert: values of ``settings.Recipe`` over the teacher's own. negative: whether there is one."""
+    """One run. expert: expert values (``core.settings``) over the teacher's own. negative: whether there is one."""
 
     name: str
     title: str

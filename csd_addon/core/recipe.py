@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from .limits import in_choices
@@ -229,6 +229,13 @@ def in_recipe(name: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(value)
     return constant(value) if KINDS[name] == "Schedule" else value
+
+
+def to_json(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """The numbers of ``recipe`` by the names of their parts, for report.json: only its own mover's are there."""
+    held = (recipe.run, recipe.views, recipe.field, recipe.guide, recipe.mover, recipe.edit)
+    names = {kind: part for part, (kind, _) in PARTS.items()}
+    return {names[type(part)]: asdict(part) for part in held if part is not None}
 
 
 def method_of(recipe: Recipe, loss: str) -> str:

@@ -39,8 +39,10 @@ from .recipe import (
 from .settings import FRONTS, JobSettings
 from .words import uncontradicted
 
-# Keys of a layer in csd.json that are no parts.
+# The key of a layer in csd.json that is no part.
 _METHOD = "method"
+# The layers of a csd.json, and of its part "edit" besides the ways.
+_LAYERS = ("recipe", "methods", "presets")
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ def explained(settings: JobSettings, preferences: Mapping[str, Any]) -> list[Dec
 
 def method(settings: JobSettings, preferences: Mapping[str, Any]) -> str:
     """Which mover runs: "distill" or "sample". Raises ``ValueError`` if the settings ask for what cannot be."""
+    if settings.kind == "diagnosis":
+        return "distill"
     keeps = settings.kind == "edit" and way(settings) == "keep"
     # Sampling has rows of its own; every other loss than the default is asked for by name.
     if settings.method == "sample" and settings.loss != JobSettings.loss:
@@ -105,7 +109,7 @@ def method(settings: JobSettings, preferences: Mapping[str, Any]) -> str:
         raise ValueError(
             "Sampling replaces the pattern, and this edit keeps it: set the method to distill, or 'keep' to nothing."
         )
-    if settings.kind == "diagnosis" or settings.loss != JobSettings.loss or keeps:
+    if settings.loss != JobSettings.loss or keeps:
         return "distill"
     if settings.method != "auto":
         return settings.method
@@ -117,7 +121,8 @@ def method(settings: JobSettings, preferences: Mapping[str, Any]) -> str:
 
 def overridden(recipe: Recipe, expert: Mapping[str, Any]) -> Recipe:
     """``recipe`` with ``expert`` values laid over it. Raises ``ValueError`` as ``resolve`` does."""
-    parts = _expert(expert, "distill" if isinstance(recipe.mover, Distill) else "sample", is_edit=bool(recipe.edit))
+    mover = "distill" if isinstance(recipe.mover, Distill) else "sample"
+    parts = _expert(expert, mover, "edit" if recipe.edit else "texture")
     for part, numbers in parts.items():
         attribute = _attribute(part)
         values = {name: in_recipe(name, value) for name, value in numbers.items()}
@@ -147,9 +152,12 @@ def _layers(settings: JobSettings, preferences: Mapping[str, Any]) -> tuple[str,
 
 def _said(settings: JobSettings, preferences: Mapping[str, Any], mover: str = "") -> Iterator[tuple[str, Any]]:
     """What ``preferences`` say, from general to special, each with its source; of a mover only where it is known."""
+    edit = _object(preferences, "edit")
+    _require_known(preferences, (*_LAYERS, "edit"))
+    _require_known(edit, (*_LAYERS, *WAYS))
     parts = [("teacher", preferences, "")]
     if settings.kind == "edit":
-        parts.append(("teacher, edit", _object(preferences, "edit"), way(settings)))
+        parts.append(("teacher, edit", edit, way(settings)))
     for source, said, chosen in parts:
         yield source, _object(said, "recipe")
         if mover:
@@ -157,6 +165,16 @@ def _said(settings: JobSettings, preferences: Mapping[str, Any], mover: str = ""
         if chosen:
             yield f"{source}, {chosen}", _object(said, chosen)
         yield f"{source}, preset {settings.preset}", _object(_object(said, "presets"), settings.preset)
+
+
+def _require_known(said: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    """Raises ``ValueError`` naming a layer, a method or a preset of a csd.json that there is not."""
+    for known, keys in ((names, said), (METHODS, _object(said, "methods")), (PRESETS, _object(said, "presets"))):
+        if unknown := sorted(set(keys) - set(known)):
+            raise ValueError(
+                f"The teacher's csd.json says '{unknown[0]}', which means nothing there; there are: "
+                f"{', '.join(known)}."
+            )
 
 
 def _object(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -171,6 +189,11 @@ def _numbers(body: Mapping[str, Any], source: str) -> Numbers:
     """``body`` of a csd.json without its method. Raises ``ValueError`` naming what is no part or no number of it."""
     numbers = {part: values for part, values in body.items() if part != _METHOD}
     for part, values in numbers.items():
+        if places := parts_with(part):
+            raise ValueError(
+                f"The teacher's csd.json says '{part}' outside of its part ({source}): put it into '{places[0]}', as "
+                f'in {{"{places[0]}": {{"{part}": ...}}}}.'
+            )
         if part not in PARTS or not isinstance(values, dict):
             raise ValueError(
                 f"The teacher's csd.json says '{part}' ({source}), which is no part of a recipe; the parts are: "
@@ -229,12 +252,12 @@ def _by_hand(settings: JobSettings, layers: list[Layer], mover: str) -> list[Lay
         negative = settings.negative or uncontradicted(default, settings.prompt)
         if negative != default:
             numbers["guide"] = {"negative": negative}
-    return [Layer("settings", numbers), Layer("expert value", _expert(settings.expert, mover, is_edit=is_edit))]
+    return [Layer("settings", numbers), Layer("expert value", _expert(settings.expert, mover, settings.kind))]
 
 
-def _expert(values: Mapping[str, Any], mover: str, *, is_edit: bool) -> dict[str, dict[str, Any]]:
+def _expert(values: Mapping[str, Any], mover: str, kind: str) -> dict[str, dict[str, Any]]:
     """``values`` by their parts. Raises ``ValueError`` naming one that this run has no place for."""
-    active = _active(mover, is_edit=is_edit)
+    active = _active(mover, is_edit=kind == "edit")
     numbers: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         parts = [part for part in parts_with(name) if part in active]
@@ -242,6 +265,11 @@ def _expert(values: Mapping[str, Any], mover: str, *, is_edit: bool) -> dict[str
             numbers.setdefault(parts[0], {})[name] = value
             continue
         needed = PARTS[parts_with(name)[0]][1]
+        if needed != mover and kind == "diagnosis":
+            raise ValueError(
+                f"The expert value '{name}' belongs to {METHOD_NAMES[needed]}, and losses are compared by "
+                f"{METHOD_NAMES[mover]}: leave it out."
+            )
         if needed != mover:
             raise ValueError(
                 f"The expert value '{name}' belongs to {METHOD_NAMES[needed]}, and this run is by "

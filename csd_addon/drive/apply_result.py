@@ -64,7 +64,8 @@ def finish_in_pieces(task: Task, result: Path, *, place: Place | None) -> Pieces
             notes = put_edit(obj, task.edited, written, task.settings, str(task.folder.path), pack=place is None)
         else:
             notes = _put_texture(obj, task, result, place)
-    except (ValueError, OSError):
+    except BaseException:
+        # Whatever went wrong, the object is as it was.
         if added:
             take_layer(obj, task.settings.uv_map)
         raise
@@ -88,7 +89,7 @@ def _put_texture(obj: bpy.types.Object, task: Task, result: Path, place: Place |
             made.append(_load(image_file(result, k), file, _shown_name(obj.name, material)))
         unseen = _put_unseen_maps(task, files)
         notes = _apply(obj, task, made)
-    except (ValueError, OSError):
+    except BaseException:
         for image in made:
             bpy.data.images.remove(image)
         raise

@@ -56,7 +56,11 @@ class ChildTask:
         while piece := read_available(self.child.stdout.fileno()):
             self._buffer += piece
         *lines, self._buffer = self._buffer.split(b"\n")
-        self.messages += [json.loads(line) for line in lines if line.startswith(b"{")]
+        for line in lines:
+            # A library may print what only looks like a message.
+            with contextlib.suppress(ValueError):
+                if isinstance(message := json.loads(line), dict):
+                    self.messages.append(message)
         if ended:
             self.child.stdout.close()
         return ended
@@ -82,7 +86,7 @@ class ChildTask:
 
     @property
     def exit_code(self) -> int | None:
-        """None until ``read`` has seen the end."""
+        """None until somebody has seen the end: ``read``, ``cancel`` or the runner's ``wait``."""
         return self.child.returncode
 
     @property

@@ -72,7 +72,8 @@ def _remove_folder_on_failure(pieces: Pieces[None], folder: JobFolder) -> Pieces
     try:
         yield
         yield from pieces
-    except (GeneratorExit, *REFUSALS):
+    except BaseException:
+        # Refused, ended, or an error that nobody foresaw: there is nothing to resume.
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
 

@@ -6,7 +6,6 @@ not moved stands for the very schedule that it was filled from, and a moved one 
 
 import json
 from array import array
-from collections.abc import Mapping
 from typing import Any
 
 import bpy
@@ -27,7 +26,7 @@ _VIEWS = ("elevation", "close_up_share", "view_words")
 
 def _fill_guidance(group: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
     """Begin with the numbers that would be used anyway, for both movers."""
-    if not group.own_guidance:
+    if not group.own_guidance or not _can_resolve(context.scene):
         return
     numbers = {}
     for mover, names in SLIDERS.items():
@@ -39,9 +38,20 @@ def _fill_guidance(group: bpy.types.PropertyGroup, context: bpy.types.Context) -
 
 
 def _fill_views(group: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    if not group.own_views or not _can_resolve(context.scene):
+        return
     views = recipe_of(context.scene).views
-    for name in _VIEWS if group.own_views else ():
+    for name in _VIEWS:
         setattr(group, name, getattr(views, name))
+
+
+def _can_resolve(scene: bpy.types.Scene) -> bool:
+    """Whether the scene's settings and the teacher's own make a recipe; if not, the run itself says why."""
+    try:
+        recipe_of(scene)
+    except ValueError:
+        return False
+    return True
 
 
 class CSD_PG_guidance(bpy.types.PropertyGroup):
@@ -65,10 +75,9 @@ class CSD_PG_guidance(bpy.types.PropertyGroup):
         description="Kappa, at the start and at the end of the run. More gives natural colours, much more wipes "
         "patterns out; 0 is the published method",
     )
-    t_min: FloatVectorProperty(
-        name="Least Noise", size=2, default=(0.2, 0.02), min=0, max=1, precision=3,
-        description="Lower end of the noise levels that are drawn, at the start and at the end of the run; small ones "
-        "work on detail",
+    t_min: FloatProperty(
+        name="Least Noise", default=0.02, min=0, max=1, precision=3,
+        description="Lower end of the noise levels that are drawn, at the end of the run; small ones work on detail",
     )
     t_max: FloatVectorProperty(
         name="Most Noise", size=2, default=(0.8, 0.5), min=0, max=1, precision=3,
@@ -110,7 +119,7 @@ class CSD_PG_guidance(bpy.types.PropertyGroup):
 
 def is_pair(name: str) -> bool:
     """Whether the number ``name`` is shown as its first and its last value."""
-    return name in ("w2", "kappa", "t_min", "t_max", "negative_weight", "noise_level")
+    return name in ("w2", "kappa", "t_max", "negative_weight", "noise_level")
 
 
 def expert(group: bpy.types.PropertyGroup, settings: JobSettings) -> dict[str, Any]:
@@ -125,8 +134,12 @@ def expert(group: bpy.types.PropertyGroup, settings: JobSettings) -> dict[str, A
     return values if group.undersides else values | {"undersides": False}
 
 
-def recall(group: bpy.types.PropertyGroup, values: Mapping[str, Any]) -> set[str]:
-    """The inverse of ``expert``: show ``values`` in the panel; returns the names that it has no place for."""
+def recall(group: bpy.types.PropertyGroup, settings: JobSettings) -> set[str]:
+    """The inverse of ``expert``: show the values of a run with ``settings``.
+
+    Returns the names that the panel has no place for, or that another run of these settings does not take.
+    """
+    values = settings.expert
     group.own_guidance = any(name in values for name in _GUIDANCE)
     group.own_views = any(name in values for name in _VIEWS)
     group.undersides = values.get("undersides", True)
@@ -136,7 +149,7 @@ def recall(group: bpy.types.PropertyGroup, values: Mapping[str, Any]) -> set[str
             filled[name] = values[name]
             setattr(group, name, _shown(name, values[name]) if name in _GUIDANCE else values[name])
     group.filled = json.dumps(filled)
-    return set(values) - {*_GUIDANCE, *_VIEWS, "undersides"}
+    return set(values) - {*SLIDERS[mover_of(settings)], *_VIEWS, "undersides"}
 
 
 def _shown(name: str, value: Any) -> Any:
@@ -157,10 +170,10 @@ def _meant(group: bpy.types.PropertyGroup, name: str, filled: Any) -> Any:
         if sliders == list(array("f", shown if is_pair(name) else [shown])):
             return filled
     values = [round(value, 6) for value in sliders]
-    if not is_pair(name):
-        return values[0]
-    start, end = (filled[0], filled[3]) if isinstance(filled, list) and filled[0] < filled[3] else (0.0, 1.0)
-    return [start, *values, end]
+    if not isinstance(filled, list) or filled[1] == filled[2]:
+        # It was constant: a pair becomes a straight line over the whole run.
+        return [0.0, *values, 1.0] if is_pair(name) else values[0]
+    return [filled[0], *(values if is_pair(name) else [filled[1], values[0]]), filled[3]]
 
 
 def recipe_of(scene: bpy.types.Scene, mover: str = "") -> Recipe:

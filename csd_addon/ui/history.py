@@ -59,7 +59,7 @@ class CSD_OT_recall_settings(_RunOperator, bpy.types.Operator):
         scene.mode = settings.kind.upper()
         for name in set(NAMES) - set(others):
             setattr(scene, name, getattr(settings, name))
-        if unseen := guidance.recall(scene.guidance, settings.expert):
+        if unseen := guidance.recall(scene.guidance, settings):
             names = ", ".join(sorted(unseen))
             told = translated("The panel has no place for these values of the run: {}.").format(names)
             self.report({"WARNING"}, told)

@@ -252,6 +252,10 @@ class Session:
         sentence = translated(
             "The job ended unexpectedly ({}). Start it again; if this happens again, report it with the log {}."
         ).format(reason, log)
+        if job and job.state.done:
+            sentence = translated(
+                "The result could not be shown ({}). It is kept: Apply Again in the history puts it on. The log is {}."
+            ).format(reason, log)
         for item in self.items:
             if item.status == "running":
                 item.status, item.sentence = "failed", sentence

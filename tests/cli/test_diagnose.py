@@ -16,6 +16,7 @@ from csd_addon.jobs.folder import JobFolder, read_json, write_json
 from csd_addon.runtime.errors import RuntimeMissing
 from csd_addon.runtime.paths import Paths
 
+OWN = JobSettings(prompt="red brick", iterations=50, loss="sds", expert={"w1": 2.0})
 # Stands in for the worker's interpreter: notes its arguments, then says what a worker would say.
 WORKER = """#!{python}
 import json, pathlib, sys
@@ -33,12 +34,14 @@ DONE = '{"type": "done", "paths": {"sweep.png": str(result)}, "report": {"claims
 @pytest.fixture
 def exported(tmp_path: Path) -> tuple[Request, Request]:
     """A request and that of its export, whose mesh is there. The output folder holds another run's files."""
-    request = Request("/chair.obj", str(tmp_path / "out"), JobSettings(prompt="red brick", iterations=50))
+    request = Request("/chair.obj", str(tmp_path / "out"), OWN)
     (tmp_path / "out" / "export").mkdir(parents=True)
     for name in ("report.json", "export/scene.glb"):
         (tmp_path / "out" / name).write_text("the artist's", encoding="utf-8")
     export = diagnose.export_request(request)
     assert export.settings.iterations == 1 and export.settings.prompt == "red brick"
+    # The mesh is exported by a texture, which may be sampled: numbers of the comparison are not for it.
+    assert export.settings.expert == {} and export.settings.loss == "csd"
     job = JobFolder(export.jobs).create()
     write_json(job.job, {"settings": export.settings.to_json(), "teacher": {"root": "mini"}})
     return request, export
@@ -69,6 +72,7 @@ def test_figures_and_verdicts_come_out(tmp_path: Path, exported: tuple[Request, 
     word, job = read_list(out)
     assert word == "--replay" and job["teacher"] == {"root": "mini"}
     assert job["settings"]["kind"] == "diagnosis" and job["settings"]["iterations"] == 50
+    assert (job["settings"]["expert"], job["settings"]["loss"]) == ({"w1": 2.0}, "sds"), "they reach the comparison"
 
 
 def read_list(out: Path) -> list:

@@ -71,7 +71,13 @@ def test_teacher_is_laid_over_preset_and_artist_over_both() -> None:
 @pytest.mark.parametrize(
     ("wishes", "sentence"),
     [({"recipe": {"run": {"speed": 1}}}, r"\(teacher, run\): speed; there are: compile, iterations"),
-     ({"recipe": {"kappa": 0.1}}, "says 'kappa' .*no part of a recipe; the parts are: run, views,"),
+     ({"recipe": {"kappa": 0.1}}, "says 'kappa' outside of its part .*: put it into 'distill', as in"),
+     ({"recipe": {"speed": 0.1}}, "says 'speed' .*no part of a recipe; the parts are: run, views,"),
+     ({"methods": {"sampel": {}}}, "says 'sampel', which means nothing there; there are: distill, sample"),
+     ({"presets": {"fast": {}}}, "says 'fast', .*there are: draft, balanced, paper"),
+     ({"recipes": {}}, "says 'recipes', .*there are: recipe, methods, presets, edit"),
+     ({"edit": {"kept": {}}}, "says 'kept', .*there are: recipe, methods, presets, keep, replace"),
+     ({"edit": 3}, "'edit' is 3; it must be an object"),
      ({"recipe": {"run": 5}}, "says 'run' .*no part"), ({"recipe": 5}, "'recipe' is 5; it must be an object"),
      ({"methods": {"distill": []}}, "'distill' is .*must be an object"),
      ({"presets": {"balanced": "x"}}, "'balanced' is .x.; it must be"),
@@ -194,6 +200,14 @@ def test_a_number_of_one_mover_can_not_be_set_for_the_other() -> None:
         words = {"kind": "edit", "target": "moss", "keep": "nothing", "method": method, "size": 0}
         held = resolve(JobSettings(**words, expert={f.name: 0.5 for f in fields(edit) if f.name != "reference"}), {})
         assert isinstance(held.edit, edit) and isinstance(held.mover, own)
+
+
+def test_a_diagnosis_is_distilled_whatever_a_texture_would_be() -> None:
+    for changes in ({}, {"method": "sample"}, {"method": "sample", "loss": "sds"}, {"expert": {"w1": 2}}):
+        found = resolve(JobSettings(**{"prompt": "x", "kind": "diagnosis", "preset": "draft", **changes}), SAMPLING)
+        assert isinstance(found.mover, Distill) and found.mover.t_max == constant(0.6), changes
+    with pytest.raises(ValueError, match="'guidance' belongs to Sampling, and losses are compared by Distillation"):
+        resolve(JobSettings(prompt="x", kind="diagnosis", expert={"guidance": 3.0}), SAMPLING)
 
 
 def test_every_number_of_a_recipe_is_within_the_experts_reach() -> None:

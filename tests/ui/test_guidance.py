@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -11,6 +13,7 @@ import pytest
 from csd_addon.core.recipe import Recipe
 from csd_addon.core.resolving import resolve
 from csd_addon.drive.choose_teacher import preferences_of, with_chosen_teacher
+from csd_addon.runtime.paths import bundled_teachers
 from csd_addon.ui import guidance, properties
 
 pytestmark = pytest.mark.usefixtures("addon")
@@ -76,6 +79,30 @@ def test_a_moved_schedule_keeps_its_times() -> None:
     after, _ = run_of(scene)
     assert after.mover.t_max == (0.5, 0.6, 0.3, 0.9)
     assert replace(after, mover=replace(after.mover, t_max=before.mover.t_max)) == before
+
+
+def test_a_moved_step_stays_a_step(tmp_path: Path) -> None:
+    # A teacher that says nothing: the preset's own noise levels fall at once, after an eighth of the run.
+    shutil.copytree(bundled_teachers() / "mini", tmp_path / "quiet", ignore=shutil.ignore_patterns("csd.json"))
+    scene = choose(**TEXTURE, teacher=str(tmp_path / "quiet"), preset="balanced")
+    before, _ = run_of(scene)
+    scene.guidance.own_guidance = True
+    scene.guidance.t_max[1], scene.guidance.t_min, scene.guidance.w1 = 0.4, 0.05, 2.0
+    after, _ = run_of(scene)
+    assert before.mover.t_max == (0.125, 0.8, 0.5, 0.125) and after.mover.t_max == (0.125, 0.8, 0.4, 0.125)
+    assert after.mover.t_min == (0.125, 0.2, 0.05, 0.125) and after.mover.w1 == (0.0, 2.0, 2.0, 0.0)
+
+
+def test_a_teacher_that_makes_no_recipe_leaves_the_sliders_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(bundled_teachers() / "mini", tmp_path / "flat")
+    (tmp_path / "flat" / "csd.json").write_text('{"recipe": {"kappa": 0.1}}', encoding="utf-8")
+    scene = choose(**TEXTURE, teacher=str(tmp_path / "flat"))
+    scene.guidance.own_guidance = scene.guidance.own_views = True
+    assert "Traceback" not in "".join(capfd.readouterr())
+    with pytest.raises(ValueError, match="'kappa' outside of its part"):
+        run_of(scene)
 
 
 def test_another_method_takes_its_own_sliders_and_the_run_begins() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -104,8 +105,12 @@ def test_recall_brings_the_mode_and_own_values_back() -> None:
     first = past_runs.entries()[-1].folder.path.name
     assert bpy.ops.csd.recall_settings(run=first) == {"FINISHED"}
     assert scene.mode == "TEXTURE" and expert("texture") == {}
-    assert guidance.recall(scene.guidance, {"w2": 0.5, "t_min": [0.0, 0.1, 0.2, 1.0], "levels": 8}) == {"levels"}
-    assert tuple(scene.guidance.w2) == (0.5, 0.5) and tuple(scene.guidance.t_min) == pytest.approx((0.1, 0.2))
+    numbers = {"w2": 0.5, "t_min": [0.0, 0.1, 0.2, 1.0], "levels": 8}
+    own = JobSettings(prompt="red brick", method="distill", expert=numbers)
+    assert guidance.recall(scene.guidance, own) == {"levels"}
+    assert tuple(scene.guidance.w2) == (0.5, 0.5) and scene.guidance.t_min == pytest.approx(0.2)
+    # A run of an earlier version had such numbers and did not say by which method.
+    assert guidance.recall(scene.guidance, replace(own, method="auto")) == {"w2", "t_min", "levels"}
     scene.method = "distill"
     assert (expert("texture")["w2"], expert("texture")["t_min"]) == (0.5, [0.0, 0.1, 0.2, 1.0]), "as they were"
 

@@ -15,8 +15,10 @@ from csd_addon.core.source import EditSource, Tile, load_edited
 from csd_addon.core.udim import tile_file
 from csd_addon.jobs.folder import JobFolder, new_folder, read_json, write_json
 from csd_addon.protocol import Cancelled, Done, Phase, Preview, Progress, Warning
+from csd_addon.worker.run import session, texture
 from csd_addon.worker.run.entry import run_job
 from csd_addon.worker.serve.control import Control, JobFailure
+from csd_addon.worker.teacher.memory import OVERHEAD
 from tests import shapes
 
 MINI = Path(__file__).parents[2] / "csd_addon" / "teachers" / "mini"
@@ -67,7 +69,7 @@ def test_expert_values_reach_the_run_and_its_report(tmp_path: Path) -> None:
     expert = {"kappa": 0.3, "levels": 3, "view_pool": 5}
     report = run(make_folder(tmp_path, expert=expert, method="distill"))[-1].report
     assert report["settings"]["expert"] == expert and report["method"] == "Distillation (CSD)"
-    assert report["recipe"]["mover"]["kappa"] == [0, 0.3, 0.3, 0]
+    assert report["recipe"]["distill"]["kappa"] == [0, 0.3, 0.3, 0]
     assert (report["recipe"]["field"]["levels"], report["recipe"]["views"]["view_pool"]) == (3, 5)
     for wrong, words in (({"speed": 1}, "no expert value 'speed'"), ({"t_max": 0.001}, "noise levels run from t_min")):
         with pytest.raises(JobFailure, match=words):
@@ -76,7 +78,7 @@ def test_expert_values_reach_the_run_and_its_report(tmp_path: Path) -> None:
 
 def test_a_number_of_the_other_method_is_refused_and_one_of_its_own_reaches_the_run(tmp_path: Path) -> None:
     report = run(make_folder(tmp_path, expert={"guidance": 3.0}))[-1].report
-    assert report["method"] == "Sampling" and report["recipe"]["mover"]["guidance"] == 3.0
+    assert report["method"] == "Sampling" and report["recipe"]["sample"]["guidance"] == 3.0
     with pytest.raises(JobFailure, match="'kappa' belongs to Distillation, and this run is by Sampling") as caught:
         run(make_folder(tmp_path, expert={"kappa": 0.3}))
     assert caught.value.kind == "input"
@@ -359,3 +361,18 @@ def test_a_source_of_another_mesh_is_a_sentence(tmp_path: Path) -> None:
 def test_bad_words_of_an_edit_are_refused_by_the_worker_too(tmp_path: Path, change: dict, words: str) -> None:
     with pytest.raises(JobFailure, match=words):
         run(edit_folder(tmp_path, **change))
+
+
+def test_sampling_that_can_not_keep_its_views_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the teacher holds is no room for views."""
+    own = session.Session(make_folder(tmp_path, method="sample"), Control(), lambda message: None)
+    loop = texture.TextureProduct(own).prepare()
+    assert loop is not None
+    just_enough = loop.need.field + OVERHEAD + loop.need.weights - own.teacher.held()
+    monkeypatch.setattr(session, "free_bytes", lambda device: just_enough)
+    own.fit_memory(loop)
+    monkeypatch.setattr(session, "free_bytes", lambda device: just_enough - 1)
+    with pytest.raises(JobFailure, match="Sampling keeps what 48 views of 64 pixels show, about .* set the method to"):
+        own.fit_memory(loop)
+    # Distillation keeps no views.
+    assert isinstance(run(make_folder(tmp_path, method="distill"))[-1], Done)

@@ -52,6 +52,9 @@ def load_checkpoint(folder: Path, loop: Loop) -> None:
     Raises ``JobFailure`` (kind "input") if no good one is there, or it belongs to a run of another shape.
     """
     tensors, iteration = _read(folder)
+    if any(name.startswith("field.") for name in tensors):
+        sentence = f"The checkpoint in {folder} was written by an earlier version, which can't be resumed; start anew."
+        raise JobFailure("input", sentence)
     try:
         loop.load_state(tensors, iteration)
     except (KeyError, RuntimeError, ValueError) as error:

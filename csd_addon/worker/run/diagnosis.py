@@ -21,7 +21,7 @@ from ...core import diagnosis
 from ...core.channels import BASE_COLOR, spans, width
 from ...core.color import srgb_to_lab
 from ...core.diagnosis import Outcome, Variant
-from ...core.recipe import Recipe
+from ...core.recipe import Recipe, to_json
 from ...core.resolving import overridden
 from ...core.views import View, framing_distance
 from ...jobs.folder import read_json, write_json
@@ -160,7 +160,7 @@ def _write(session: Session, outcomes: dict[str, Outcome], pictures: dict[str, n
     body: dict[str, Any] = {
         "claims": [asdict(claim) for claim in judged],
         "runs": {n: {"gain": o.gain, "chroma": o.chroma, "contrast": o.contrast} for n, o in outcomes.items()},
-        "seconds": session.seconds, "settings": settings.to_json(), "recipe": asdict(session.recipe),
+        "seconds": session.seconds, "settings": settings.to_json(), "recipe": to_json(session.recipe),
         "negative": recipe_of(session.recipe, diagnosis.VARIANTS[-1], settings.negative)[1],
         "teacher": settings.teacher, "warnings": session.warnings,
     }  # fmt: skip

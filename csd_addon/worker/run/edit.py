@@ -40,21 +40,21 @@ class EditProduct:
     growing = "Changing the texture"
 
     def __init__(self, session: Session) -> None:
-        """Read the source. Raises ``JobFailure`` with a sentence if it is damaged, or nothing of it may change."""
         self._session, self._albedo = session, session.recipe.field.albedo
+
+    def prepare(self) -> Loop | None:
+        """See ``grow.Product``; reads the source and looks at what may change.
+
+        The removed prompt is the negative, so Eq 10's coefficients become Eq 11's. Raises ``JobFailure`` with a
+        sentence if the source is damaged, or nothing of it may change.
+        """
+        session = self._session
         try:
             self._source = EditSource.load(session.folder.source)
             _require_same_faces(self._source, session.mesh)
-            self._texture = Texture.of(self._source, session.mesh, session.normalization)
+            texture = self._texture = Texture.of(self._source, session.mesh, session.normalization)
         except ValueError as error:
             raise JobFailure("input", str(error)) from error
-
-    def prepare(self) -> Loop | None:
-        """See ``grow.Product``; looks at what may change.
-
-        The removed prompt is the negative, so Eq 10's coefficients become Eq 11's.
-        """
-        session, texture = self._session, self._texture
         overlap = max(canvas.overlap for canvas in texture.canvases.values())
         if overlap > SHARED:
             session.warn(sharing(overlap, session.settings, several_materials=session.several_materials))
@@ -88,10 +88,6 @@ class EditProduct:
     def bake(self, loop: Loop) -> tuple[Path, dict[str, Any]]:
         """Write the edited pixels; returns their path and their figures."""
         session, field = self._session, loop.shape.field
-        if loop.iteration < loop.iterations and not session.control.stop:
-            session.warn(
-                f"The edit had settled after {loop.iteration} of {loop.iterations} steps and ended early."
-            )
         pixels, masks, fillings = {}, [], []
         for number, canvas in self._texture.canvases.items():
             atlas = canvas.atlas()

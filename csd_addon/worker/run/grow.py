@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...core.images import picture_file
+from ...core.recipe import to_json
 from ...jobs.folder import read_json, write_json
 from ...protocol import Cancelled, Done, Preview, Progress
 from ..bake.write_png import write_png
@@ -56,6 +57,8 @@ def grow(session: Session, product: Product, *, resume: bool) -> None:
     if control.cancel:
         write_pictures(folder, session.mesh, watch.shown)
         return session.emit(Cancelled(loop.iteration))
+    if loop.iteration < loop.iterations and not control.stop:
+        session.warn(f"It had settled after {loop.iteration} of {loop.iterations} steps and ended early.")
     with session.phase("bake", "Baking the texture"):
         path, figures = product.bake(loop)
         write_pictures(folder, session.mesh, product.preview(loop))
@@ -109,7 +112,7 @@ def _report(session: Session, loop: Loop, figures: Mapping[str, Any]) -> dict[st
         stopped_early=loop.iteration < loop.iterations, **figures,
         peak_memory_mb=round(peak_memory_mb(teacher.device), 1), gradient_norms=quarters(loop.norms),
         method=session.method, teacher=settings.teacher, conditions=list(teacher.conditions),
-        device=str(teacher.device), seed=settings.seed, settings=settings.to_json(), recipe=asdict(session.recipe),
+        device=str(teacher.device), seed=settings.seed, settings=settings.to_json(), recipe=to_json(session.recipe),
         normalization=asdict(session.normalization), warnings=session.warnings, versions=versions(),
         memory=session.memory,
     ).to_json()  # fmt: skip

@@ -111,15 +111,16 @@ class Session:
         free = free_bytes(device)
         # What the teacher holds is part of the need.
         room = free + self.teacher.held()
-        self._require_room_for_views(need.field, room)
+        self._require_room_for_views(need.weights + need.field, room, free)
         plan = fit(need, room)
         loop.work_in(plan)
         self.memory = {"plan": asdict(plan), "estimate_mb": need.bytes(plan) >> 20, "free_mb": free >> 20}
         if plan != fit(need, None):
             self.warn(f"To fit into the memory of the device {device}, it works with {plan.words()}.")
 
-    def _require_room_for_views(self, needed: int, free: int) -> None:
-        if not isinstance(self.recipe.mover, Sample) or needed + OVERHEAD <= free:
+    def _require_room_for_views(self, needed: int, room: int, free: int) -> None:
+        """needed: bytes of the teacher and of all views. room: what there is for both."""
+        if not isinstance(self.recipe.mover, Sample) or needed + OVERHEAD <= room:
             return
         views = self.recipe.views
         raise JobFailure(

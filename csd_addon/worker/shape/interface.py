@@ -42,7 +42,7 @@ class Trainable(Shape, Protocol):
         """What is trained, by the name of its learning rate: "grid" has ``recipe.Distill.rate_grid``."""
 
     def watched(self) -> torch.nn.Parameter | None:
-        """The parameter whose gradient says when an edit is done; None where nothing does."""
+        """The parameter whose gradient says when the shape has settled; None where nothing does."""
 
     def penalty(self, batch: Batch, images: torch.Tensor) -> torch.Tensor | float:
         """A further loss on its (B, C, S, S) ``images``, divided by B; 0.0 without one."""

@@ -26,7 +26,7 @@ NOISE_MAPS = 50
 # Bytes for each sample of a view on the surface: the field with its backward, float32.
 FIELD_BYTES = 1200
 # Bytes for each pixel of a view that a field is fitted to, and each of its levels. Counted: 105.
-SIGHT_BYTES = 128
+VIEW_MATRIX_BYTES = 128
 # The device's own share: context, libraries, fragmentation.
 OVERHEAD = 700 * 2**20
 SAFETY = 0.95
@@ -95,7 +95,7 @@ class Need:
         image = encoder_width * resolution**2 * element
         # Parameters, gradients and Adam's two moments, or what the fit needs for all that a step shows.
         field = 24 * field_parameters + views * (resolution * supersample) ** 2 * FIELD_BYTES
-        field += fitted * resolution**2 * SIGHT_BYTES
+        field += fitted * resolution**2 * VIEW_MATRIX_BYTES
         return Need(
             views, rows, weights, text_weights, NOISE_MAPS * unet_width * latent**2 * element, ENCODER_MAPS * image,
             RECOMPUTED_MAPS * image, TILED_MAPS * image, field,
