@@ -8,6 +8,7 @@ from typing import Any
 import bpy
 
 from ..core import choose_teacher
+from ..core.resolving import resolve
 from ..core.settings import JobSettings
 from ..core.teacher_folder import TeacherDamaged, read_preferences
 from ..runtime.errors import TeacherMissing
@@ -18,6 +19,16 @@ from ..runtime.teachers import catalogue
 def with_chosen_teacher(settings: JobSettings) -> JobSettings:
     """``settings`` with the name of a teacher in place of "auto"."""
     return choose_teacher.with_chosen_teacher(settings, bundled_teachers())
+
+
+def checked_settings(settings: JobSettings) -> JobSettings:
+    """``settings`` of a job with a teacher's name, whose words, numbers and teacher go together.
+
+    Raises ``ValueError`` with one sentence if they do not: a number of another method, for example.
+    """
+    settings = with_chosen_teacher(settings.validate())
+    resolve(settings, preferences_of(settings.teacher))
+    return settings
 
 
 def shown_settings(shown: bpy.types.PropertyGroup, **changes: Any) -> JobSettings:

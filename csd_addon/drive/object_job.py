@@ -20,7 +20,7 @@ from ..runtime.errors import RuntimeMissing, TeacherMissing
 from ..runtime.paths import Paths, default_base
 from ..runtime.teachers import catalogue
 from ..scene.pieces import Pieces, run_to_end
-from .choose_teacher import with_chosen_teacher
+from .choose_teacher import checked_settings
 from .prepare_job import Task, prepare_in_pieces, write_job
 from .warm_worker import is_fake, shared_worker
 
@@ -34,7 +34,7 @@ def prepare(obj: bpy.types.Object, settings: JobSettings, folder: JobFolder) -> 
     An object without usable UVs is unwrapped, and gets that layer together with the texture. Raises ``ValueError`` with
     one sentence on bad input, ``TeacherMissing`` if the teacher is not there.
     """
-    settings = with_chosen_teacher(settings.validate())
+    settings = checked_settings(settings)
     teacher = teacher_folders(settings.teacher)
     task, rest = prepare_in_pieces(obj, settings, folder)
     run_to_end(rest)
@@ -51,7 +51,7 @@ def start(obj: bpy.types.Object, settings: JobSettings) -> tuple[Task, Job]:
     paths = Paths(default_base())
     folder = new_folder(paths.diagnoses if settings.kind == "diagnosis" else paths.jobs)
     try:
-        settings = with_chosen_teacher(settings.validate())
+        settings = checked_settings(settings)
         teacher = teacher_folders(settings.teacher)
         task, rest = prepare_in_pieces(obj, settings, folder)
         # At once, or the history meets a folder without it.

@@ -6,7 +6,7 @@ import bpy
 import pytest
 
 from csd_addon.core.settings import JobSettings
-from csd_addon.drive.choose_teacher import teacher_of, with_chosen_teacher
+from csd_addon.drive.choose_teacher import checked_settings, teacher_of, with_chosen_teacher
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,15 @@ def test_a_new_texture_has_broad_which_knows_all_of_minis_words(words: str, addo
 def test_a_teacher_that_was_named_stays() -> None:
     assert with_chosen_teacher(JobSettings(prompt="lava", teacher="mini")).teacher == "mini"
     assert with_chosen_teacher(JobSettings(prompt="lava", teacher="/x")).teacher == "/x"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [({"expert": {"kappa": 0.1}}, "'kappa' belongs to Distillation, and this run is by Sampling"),
+     ({"method": "sample", "loss": "sds"}, "SDS is a loss of distillation"),
+     ({"kind": "edit", "target": "blue brick", "remove": "red brick", "size": 0, "method": "sample"}, "keeps it")],
+)  # fmt: skip
+def test_numbers_that_exclude_each_other_are_refused_before_a_worker_starts(changes: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        checked_settings(JobSettings(**{"prompt": "red brick", "preset": "draft", **changes}))
+    assert checked_settings(JobSettings(prompt="red brick", preset="draft")).teacher == "broad"
