@@ -10,7 +10,7 @@ import bpy
 from ..core import choose_teacher
 from ..core.resolving import resolve
 from ..core.settings import JobSettings
-from ..core.teacher_folder import TeacherDamaged, read_preferences
+from ..core.teacher_folder import read_preferences
 from ..runtime.errors import TeacherMissing
 from ..runtime.paths import Paths, bundled_teachers, default_base
 from ..runtime.teachers import catalogue
@@ -45,8 +45,12 @@ def teacher_of(shown: bpy.types.PropertyGroup) -> str:
 
 
 def preferences_of(name: str) -> dict[str, Any]:
-    """What the teacher of this name likes; {} where there is none, or it does not say so readably."""
+    """What the teacher of this name likes; {} where there is none, which is told elsewhere.
+
+    Raises ``TeacherDamaged``, a ``ValueError``, if it does not say so readably.
+    """
     try:
-        return read_preferences(catalogue.find_teacher(name, Paths(default_base())).root)
-    except (TeacherMissing, TeacherDamaged):
+        root = catalogue.find_teacher(name, Paths(default_base())).root
+    except TeacherMissing:
         return {}
+    return read_preferences(root)

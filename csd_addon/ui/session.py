@@ -83,7 +83,7 @@ class Session:
 
     @property
     def is_ticking(self) -> bool:
-        """Whether Blender's timer drives this session."""
+        """Whether Blender's timer calls ``tick``."""
         return bool(bpy.app.timers.is_registered(self._timer))
 
     @property
@@ -179,7 +179,7 @@ class Session:
             self._end_unexpectedly(error)
         if self.job is None:
             return None
-        return _NEXT if self._finishing or self.job.is_preparing else TICK
+        return _NEXT if self.is_finishing or self.job.is_preparing else TICK
 
     def _follow_job(self) -> None:
         before = self.job.state

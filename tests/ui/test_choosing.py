@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import bpy
 import pytest
 
 from csd_addon.core.settings import JobSettings
 from csd_addon.drive.choose_teacher import checked_settings, teacher_of, with_chosen_teacher
+from csd_addon.runtime.paths import bundled_teachers
 
 
 @pytest.mark.parametrize(
@@ -57,3 +61,10 @@ def test_numbers_that_exclude_each_other_are_refused_before_a_worker_starts(chan
     with pytest.raises(ValueError, match=sentence):
         checked_settings(JobSettings(**{"prompt": "red brick", "preset": "draft", **changes}))
     assert checked_settings(JobSettings(prompt="red brick", preset="draft")).teacher == "broad"
+
+
+def test_a_damaged_csd_json_is_named_before_a_worker_starts(tmp_path: Path) -> None:
+    shutil.copytree(bundled_teachers() / "mini", tmp_path / "mine")
+    (tmp_path / "mine" / "csd.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match="csd.json is damaged"):
+        checked_settings(JobSettings(prompt="red brick", teacher=str(tmp_path / "mine"), expert={"guidance": 3.0}))

@@ -411,3 +411,19 @@ def test_an_error_that_nobody_foresaw_before_the_worker_begins(monkeypatch: pyte
     (item,) = session.items
     assert item.status == "failed" and "ended unexpectedly" in item.sentence and state(obj) == before
     assert "missing" in Path(session.last_log).read_text("utf-8")
+
+
+@pytest.mark.parametrize("make", [own, lambda: cube("Bare", uvs=False)], ids=["material", "nothing"])
+def test_a_result_that_can_not_be_put_up_is_kept_and_the_object_is_as_it_was(
+    make: Callable[[], bpy.types.Object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    obj = make()
+    before = state(obj)
+    with monkeypatch.context() as there:
+        there.setattr(apply_result, "apply_texture", lambda *_: {}["nobody foresaw it"])
+        begin(obj, iterations=5)
+        pump(ended)
+    (item,) = session.items
+    assert item.status == "failed" and "could not be shown ('nobody foresaw it')" in item.sentence
+    assert "Apply Again" in item.sentence and state(obj) == before
+    assert session.last_task.folder.basecolor.is_file() and bpy.ops.csd.texture.poll()

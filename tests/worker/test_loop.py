@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from csd_addon.core.channels import width
 from csd_addon.core.mesh import Normalization
@@ -20,7 +21,6 @@ from csd_addon.worker.look.views import PooledView, sample_pool
 from csd_addon.worker.method.assembly import assemble
 from csd_addon.worker.method.guide import Words
 from csd_addon.worker.method.loop import Loop
-from csd_addon.worker.run import checkpoint
 from csd_addon.worker.run.checkpoint import load_checkpoint, save_checkpoint
 from csd_addon.worker.serve.control import Control, JobFailure
 from csd_addon.worker.shape.appearance import NewTexture
@@ -174,12 +174,11 @@ def test_damaged_checkpoint_gets_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_an_earlier_version_is_named_as_such(tmp_path: Path) -> None:
-    run(make_run(overridden(RECIPE, {"iterations": 5})), tmp_path, until=2)
-    (path,) = tmp_path.glob("*.safetensors")
-    old = {name.replace("shape.", "field."): value for name, value in load_file(path).items()}
-    save_file(old, path, metadata={"iteration": "2", "checksum": checkpoint._checksum(old)})
+    loop = make_run(overridden(RECIPE, {"iterations": 5}))
+    old = {name.replace("shape.", "field."): value for name, value in loop.state().items()}
+    save_checkpoint(tmp_path, cast(Loop, SimpleNamespace(state=lambda: old, iteration=2)))
     with pytest.raises(JobFailure, match="was written by an earlier version"):
-        load_checkpoint(tmp_path, make_run(overridden(RECIPE, {"iterations": 5})))
+        load_checkpoint(tmp_path, loop)
 
 
 def test_stop_ends_the_loop_without_a_checkpoint_and_cancel_with_one(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ class Words:
     negative: str = ""
 
 
+# Shares of a run at which its rows are counted: schedules turn between them, and hardly ever within.
+_MOMENTS = (0.0, 0.5, 0.999)
+
+
 class Guide(Protocol):
     """The gradient on a batch's x. progress: share of the run that is done, 0..1."""
 
@@ -106,7 +110,7 @@ class ScoreGuide(FrozenGuide):
 
     def rows(self) -> int:
         """See ``Guide``."""
-        return len({row for progress in (0.0, 0.5, 0.999) for row in self.coefficients(progress).rows()})
+        return len({row for progress in _MOMENTS for row in self.coefficients(progress).rows()})
 
     def gradient(
         self, batch: Batch, x: torch.Tensor, t: torch.Tensor, noise: torch.Tensor, progress: float
@@ -130,7 +134,7 @@ class DeltaGuide(FrozenGuide):
 
     def rows(self) -> int:
         """See ``Guide``."""
-        return max(len(part.rows()) for progress in (0.0, 0.5, 0.999) for part in self._coefficients(progress))
+        return max(len(part.rows()) for progress in _MOMENTS for part in self._coefficients(progress))
 
     def gradient(
         self, batch: Batch, x: torch.Tensor, t: torch.Tensor, noise: torch.Tensor, progress: float
